@@ -1,0 +1,2 @@
+//! The whole library in one process.
+fn main() {}

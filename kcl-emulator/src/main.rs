@@ -1,0 +1,2 @@
+//! Loopback server.
+fn main() {}
