@@ -1,0 +1,189 @@
+//! The emulator: both services, their clock and their faults, behind one path that every front takes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+
+use crate::dynamodb::DynamoDb;
+use crate::front;
+use crate::{EmulatorClock, InProcess, Kinesis, Limits, Reply, Service};
+
+const ACCOUNT: &str = "000000000000";
+const REGION: &str = "us-east-1";
+
+/// Kinesis and DynamoDB of one account in one region. Clones share the same state.
+#[derive(Debug, Clone)]
+pub struct Emulator {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: EmulatorClock,
+    kinesis: Mutex<Kinesis>,
+    dynamodb: Mutex<DynamoDb>,
+    counts: Mutex<BTreeMap<Service, BTreeMap<String, u64>>>,
+    requests: AtomicU64,
+}
+
+impl Emulator {
+    /// Starts to describe an emulator.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A configuration for any `aws-sdk-*` client whose calls end here, without a socket.
+    ///
+    /// Region us-east-1, fixed credentials, the emulator's clock, and retries as the SDK has them by default.
+    #[must_use]
+    pub fn sdk_config(&self) -> SdkConfig {
+        let credentials = Credentials::from_keys("emulator", "emulator", None);
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static(REGION))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(self.connector())
+            .sleep_impl(TokioSleep::new())
+            .time_source(self.shared.clock)
+            .build()
+    }
+
+    /// The HTTP client that [`sdk_config`](Self::sdk_config) contains.
+    #[must_use]
+    pub fn connector(&self) -> InProcess {
+        InProcess::new(self.clone())
+    }
+
+    /// The clock that both services read.
+    #[must_use]
+    pub fn clock(&self) -> EmulatorClock {
+        self.shared.clock
+    }
+
+    /// Runs `act` on the Kinesis state at the present time, past counts and faults.
+    pub fn with_kinesis<T>(&self, act: impl FnOnce(&mut Kinesis, SystemTime) -> T) -> T {
+        let now = self.shared.clock.now();
+        act(&mut lock(&self.shared.kinesis), now)
+    }
+
+    /// How many requests arrived for each operation, by IAM action name: `dynamodb:UpdateItem`.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        let counts = lock(&self.shared.counts);
+        let named = |(service, operations): (&Service, &BTreeMap<String, u64>)| {
+            let service = *service;
+            operations
+                .iter()
+                .map(move |(operation, count)| (format!("{service}:{operation}"), *count))
+                .collect::<Vec<_>>()
+        };
+        counts.iter().flat_map(named).collect()
+    }
+
+    /// Answers one request as both fronts do. `target` is the value of `X-Amz-Target`.
+    pub async fn call(&self, target: &str, body: &[u8]) -> Reply {
+        let Some((service, operation)) = Service::parse_target(target) else {
+            return front::unknown_operation();
+        };
+        self.count(service, operation);
+        self.effect(service, operation, body)
+    }
+
+    /// A request id in AWS's shape, the same in every run.
+    pub(crate) fn request_id(&self) -> String {
+        let number = self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        format!("00000000-0000-4000-8000-{number:012x}")
+    }
+
+    fn effect(&self, service: Service, operation: &str, body: &[u8]) -> Reply {
+        let now = self.shared.clock.now();
+        match service {
+            Service::Kinesis => lock(&self.shared.kinesis).call(now, operation, body),
+            Service::DynamoDb => lock(&self.shared.dynamodb).call(now, operation, body),
+        }
+    }
+
+    fn count(&self, service: Service, operation: &str) {
+        let mut counts = lock(&self.shared.counts);
+        let operations = counts.entry(service).or_default();
+        match operations.get_mut(operation) {
+            Some(count) => *count += 1,
+            None => {
+                operations.insert(operation.to_owned(), 1);
+            }
+        }
+    }
+}
+
+/// Describes an [`Emulator`]; everything has a default.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Builder {
+    seed: u64,
+    limits: Limits,
+    clock: Option<EmulatorClock>,
+}
+
+impl Builder {
+    /// Seeds every choice the emulator makes: identifiers and chances of faults. Default: 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Which of AWS's limits are enforced. Default: [`Limits::aws`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The clock of both services. Default: [`EmulatorClock::system`] at `build`.
+    pub fn clock(mut self, clock: EmulatorClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// An emulator without streams and tables.
+    #[must_use]
+    pub fn build(self) -> Emulator {
+        let Self {
+            seed,
+            limits,
+            clock,
+        } = self;
+        let clock = clock.unwrap_or_default();
+        let shared = Shared {
+            clock,
+            kinesis: Mutex::new(Kinesis::new(ACCOUNT, REGION, limits, seed)),
+            dynamodb: Mutex::new(DynamoDb::new(clock, seed)),
+            counts: Mutex::default(),
+            requests: AtomicU64::new(0),
+        };
+        Emulator {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            limits: Limits::aws(),
+            clock: None,
+        }
+    }
+}
+
+/// A panic of an earlier holder must not fail requests that come after it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
