@@ -1,0 +1,84 @@
+//! How records come in: the ports that a way of reading implements, and polling.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::kinesis::KinesisApi;
+use crate::metrics::ShardMetrics;
+use crate::{ChildShard, Clock, RawRecord, ShardId, StartingPosition, Stream};
+
+mod budget;
+
+pub use budget::{BudgetPermit, ByteBudget, MAX_REPLY_BYTES};
+
+/// A way of reading shards: polling, or enhanced fan-out.
+pub trait RecordSource: Send + Sync + fmt::Debug + 'static {
+    /// The calls to Kinesis that serve everything but the records: describing streams, listing shards.
+    fn api(&self) -> Arc<dyn KinesisApi>;
+
+    /// A reader of one shard. Opening makes no call; the first [`ShardReader::next`] does.
+    fn open(&self, shard: OpenShard) -> Box<dyn ShardReader>;
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub struct OpenShard {
+    /// The stream.
+    pub stream: Stream,
+    /// The shard.
+    pub shard: ShardId,
+    /// Where to begin.
+    pub from: StartingPosition,
+    /// The process-wide byte budget; a permit is taken from it before each fetch.
+    pub budget: ByteBudget,
+    /// Time.
+    pub clock: Clock,
+    /// Chance, seeded for this shard.
+    pub rng: fastrand::Rng,
+    /// Where this shard's figures go.
+    pub metrics: ShardMetrics,
+}
+
+/// Reads one shard, in order, without a gap or a repeat, for as long as it is asked.
+#[async_trait]
+pub trait ShardReader: Send {
+    /// The next records, or the shard's end. Waits as long as there are none; survives every error that may heal
+    /// (throttles, timeouts, expired iterators and credentials) by itself.
+    ///
+    /// Dropping the future is safe: what it had not returned comes again.
+    ///
+    /// # Errors
+    /// Only what does not heal by asking again; the caller decides about the shard.
+    async fn next(&mut self) -> Result<Fetched, ReadError>;
+}
+
+/// What a reader brought.
+#[derive(Debug)]
+pub enum Fetched {
+    /// Records, never empty.
+    Records {
+        /// In the order of the shard.
+        records: Vec<RawRecord>,
+        /// The bytes of `records` that count against the budget, given back when dropped.
+        permit: BudgetPermit,
+        /// How far the last record is behind the newest one of the shard.
+        behind: Duration,
+    },
+    /// The shard is closed and everything was returned. Asking again returns it again.
+    ShardEnd {
+        /// The shards that follow; never empty.
+        children: Vec<ChildShard>,
+    },
+}
+
+/// Why a shard cannot be read on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The stream or the shard is gone. Never the same as its end: the lease keeps its checkpoint.
+    #[error("shard cannot be read: stream or shard not found")]
+    NotFound(#[source] crate::kinesis::ApiError),
+}
