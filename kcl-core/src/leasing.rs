@@ -106,7 +106,7 @@ pub struct Membership {
 #[non_exhaustive]
 pub enum LeaseEvent {
     /// Read this shard.
-    Granted(Grant),
+    Granted(Box<Grant>),
     /// The place cannot be used any more; every grant is lost.
     Failed(LeasingError),
 }

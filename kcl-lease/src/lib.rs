@@ -1,1 +1,8 @@
-//! kcl-lease
+//! Leases.
+
+#![forbid(unsafe_code)]
+
+mod lease;
+pub mod store;
+
+pub use lease::{Fence, Lease, LeaseKey};

@@ -1,0 +1,156 @@
+//! A lease: who reads a shard, and how far it was read.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::SystemTime;
+
+use kcl_core::leasing::PendingCheckpoint;
+use kcl_core::{HashRange, Position, ShardId, StreamId, WorkerId};
+
+/// The key of a lease, as the Java KCL forms it: `shard` in a single-stream application, `account:stream:epoch:shard` in a
+/// multi-stream one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseKey {
+    stream: Option<StreamId>,
+    shard: ShardId,
+}
+
+impl LeaseKey {
+    /// The key in an application that reads one stream.
+    #[must_use]
+    pub fn single(shard: ShardId) -> Self {
+        Self {
+            stream: None,
+            shard,
+        }
+    }
+
+    /// The key in an application that reads several streams.
+    #[must_use]
+    pub fn multi(stream: StreamId, shard: ShardId) -> Self {
+        Self {
+            stream: Some(stream),
+            shard,
+        }
+    }
+
+    /// Reads a key back; `None` when it has neither form.
+    #[must_use]
+    pub fn parse(key: &str) -> Option<Self> {
+        let Some((stream, shard)) = key.rsplit_once(':') else {
+            return ShardId::new(key).ok().map(Self::single);
+        };
+        Some(Self::multi(stream.parse().ok()?, ShardId::new(shard).ok()?))
+    }
+
+    /// The stream; `None` in a single-stream application.
+    #[must_use]
+    pub fn stream(&self) -> Option<&StreamId> {
+        self.stream.as_ref()
+    }
+
+    /// The shard.
+    #[must_use]
+    pub fn shard(&self) -> &ShardId {
+        &self.shard
+    }
+}
+
+impl fmt::Display for LeaseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.stream {
+            Some(stream) => write!(f, "{stream}:{}", self.shard),
+            None => self.shard.fmt(f),
+        }
+    }
+}
+
+/// A lease as one read of the table shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Its key.
+    pub key: LeaseKey,
+    /// Who holds it; `None` when it is free.
+    pub owner: Option<WorkerId>,
+    /// Grows by one with every write of a holder or taker: heartbeat and version in one.
+    pub counter: u64,
+    /// How often the owner changed since the last checkpoint.
+    pub owner_switches: u64,
+    /// Everything up to here is done.
+    pub position: Position,
+    /// A prepared checkpoint that was not committed.
+    pub pending: Option<PendingCheckpoint>,
+    /// The shards that must have ended before this one starts.
+    pub parents: BTreeSet<ShardId>,
+    /// The shards that follow; known once this one has ended.
+    pub children: BTreeSet<ShardId>,
+    /// The hash keys of the shard; `None` in leases of old programs.
+    pub hash_range: Option<HashRange>,
+    /// What time a [`Position::Latest`] or [`Position::AtTimestamp`] stands for. Our own attribute, which Java keeps but does
+    /// not read: without it a `LATEST` lease whose first owner died early would skip records.
+    pub started_at: Option<SystemTime>,
+}
+
+impl Lease {
+    /// A lease that nobody has held yet.
+    #[must_use]
+    pub fn new(key: LeaseKey, position: Position) -> Self {
+        Self {
+            key,
+            owner: None,
+            counter: 0,
+            owner_switches: 0,
+            position,
+            pending: None,
+            parents: BTreeSet::new(),
+            children: BTreeSet::new(),
+            hash_range: None,
+            started_at: None,
+        }
+    }
+
+    /// True once the shard was read to its end.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.position == Position::ShardEnd
+    }
+
+    /// What a write must find in order to apply to the lease as it was seen here.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        Fence {
+            counter: self.counter,
+            owner: self.owner.clone(),
+        }
+    }
+}
+
+/// The state that a conditional write expects: nobody has written since. Opaque to everyone but the stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    pub(crate) counter: u64,
+    pub(crate) owner: Option<WorkerId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_the_two_java_forms() {
+        for text in [
+            "shardId-000000000000",
+            "123456789012:orders:1700000000:shardId-000000000000",
+        ] {
+            assert_eq!(LeaseKey::parse(text).unwrap().to_string(), text);
+        }
+        for foreign in [
+            "",
+            "Leader:x",
+            "orders:1700000000:shardId-000000000000",
+            "a/b",
+        ] {
+            assert_eq!(LeaseKey::parse(foreign), None, "{foreign}");
+        }
+    }
+}

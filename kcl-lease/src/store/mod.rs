@@ -1,0 +1,96 @@
+//! Where leases are kept. One vocabulary for all stores: a conditional write is `Applied`, a `Conflict` with what is there
+//! now, or `Missing`; a conflict is a value, not an error.
+//!
+//! A store makes one request per method, without retrying: only the caller knows whether a repeated write is still right.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use async_trait::async_trait;
+use kcl_core::leasing::PendingCheckpoint;
+use kcl_core::{Position, ShardId, WorkerId};
+
+use crate::{Fence, Lease, LeaseKey};
+
+mod error;
+
+pub use error::{StoreError, StoreErrorKind};
+
+/// Keeps the leases of one application. Every method is one request, except [`scan`](Self::scan), which pages.
+#[async_trait]
+pub trait LeaseStore: Send + Sync + fmt::Debug + 'static {
+    /// Makes the place usable: checks it, or creates it where that is allowed. Safe to call from many workers at once.
+    ///
+    /// # Errors
+    /// When it is missing and may not be created, foreign, or not reachable.
+    async fn prepare(&self) -> Result<(), kcl_core::leasing::LeasingError>;
+
+    /// All leases, as of no single moment: pages may be torn and a little stale.
+    ///
+    /// # Errors
+    /// See [`StoreErrorKind`]; an unreadable item is not an error.
+    async fn scan(&self) -> Result<Scan, StoreError>;
+
+    /// One lease as it is now (strongly consistent); `None` when there is none. An unreadable item is an error.
+    ///
+    /// # Errors
+    /// See [`StoreErrorKind`].
+    async fn read(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError>;
+
+    /// Writes a new lease unless one with this key exists; says whether it did.
+    ///
+    /// # Errors
+    /// See [`StoreErrorKind`].
+    async fn create(&self, lease: &Lease) -> Result<bool, StoreError>;
+
+    /// Changes a lease, and counts its counter up by one, if counter and owner are still those of `fence`. Touches no
+    /// attribute that `change` does not name, known or foreign.
+    ///
+    /// # Errors
+    /// See [`StoreErrorKind`]. After an error that may have had effects, read the lease back before judging.
+    async fn update(
+        &self,
+        key: &LeaseKey,
+        fence: &Fence,
+        change: &Change,
+    ) -> Result<Outcome, StoreError>;
+
+    /// Deletes a lease if counter and owner are still those of `fence`.
+    ///
+    /// # Errors
+    /// See [`StoreErrorKind`].
+    async fn delete(&self, key: &LeaseKey, fence: &Fence) -> Result<Outcome, StoreError>;
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, Default)]
+pub struct Scan {
+    /// The readable leases, by key.
+    pub leases: Vec<Lease>,
+    /// Items that look like leases but cannot be read, by key and reason. They are left alone.
+    pub unreadable: Vec<(String, String)>,
+}
+
+/// What a conditional write did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It applied. The lease is now as the change says, its counter one higher.
+    Applied,
+    /// Somebody wrote before; nothing was changed. The lease as it is now, where the store knows it.
+    Conflict(Option<Box<Lease>>),
+    /// There is no such lease; nothing was written.
+    Missing,
+}
+
+/// What an update changes; `None` leaves as it is. The default change only renews.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The new owner; `Some(None)` frees the lease. A change to another worker counts `owner_switches` up.
+    pub owner: Option<Option<WorkerId>>,
+    /// The new checkpoint. Sets `owner_switches` to 0, and clears a pending checkpoint unless `pending` sets one.
+    pub position: Option<Position>,
+    /// A prepared checkpoint to announce.
+    pub pending: Option<PendingCheckpoint>,
+    /// The shards that follow this one.
+    pub children: Option<BTreeSet<ShardId>>,
+}
