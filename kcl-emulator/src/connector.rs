@@ -58,11 +58,13 @@ async fn exchange(
         .await
         .map_err(ConnectorError::user)?
         .to_bytes();
-    let head = Head {
-        content_type: request.headers().get("content-type"),
-        target: request.headers().get("x-amz-target"),
-    };
-    let response = front::respond(emulator, head, &body).await;
-    HttpResponse::try_from(response.map(SdkBody::from))
-        .map_err(|error| ConnectorError::other(error.into(), None))
+    let head = Head::new(|name| request.headers().get(name));
+    let response = front::respond(emulator, head, &body)
+        .await
+        .map_err(|e| ConnectorError::io(e.into()))?;
+    let response = response.map(|body| {
+        body.into_bytes()
+            .map_or_else(SdkBody::from_body_1_x, SdkBody::from)
+    });
+    HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
 }

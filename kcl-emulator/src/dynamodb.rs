@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::clock::since_epoch;
-use crate::{EmulatorClock, Reply};
+use crate::front::error;
+use crate::{EmulatorClock, Reply, Service};
 
 /// One account's tables. Every call is synchronous, atomic and short.
 pub(crate) struct DynamoDb {
@@ -49,7 +50,9 @@ impl DynamoDb {
                 body: encode(&value),
             },
             Err(Refusal::Dynoxide(error)) => refusal(operation, error),
-            Err(Refusal::Named(error, message)) => named(error, message),
+            Err(Refusal::Named(name, message)) => {
+                error(Service::DynamoDb, 400, name, message.as_deref())
+            }
         }
     }
 
@@ -256,33 +259,11 @@ fn refusal(operation: &str, error: DynoxideError) -> Reply {
     }
 }
 
-fn named(error: &'static str, message: Option<String>) -> Reply {
-    Reply {
-        status: 400,
-        error: Some(error.to_owned()),
-        body: error_body(error, message),
-    }
-}
-
 fn no_table(name: &str) -> Refusal {
     Refusal::Named(
         "TableNotFoundException",
         Some(format!("Table not found: {name}")),
     )
-}
-
-/// The body of an error named as DynamoDB names it on the wire.
-pub(crate) fn error_body(error: &str, message: Option<String>) -> Bytes {
-    let namespace = match error {
-        "UnknownOperationException" | "SerializationException" => "com.amazon.coral.service",
-        "ValidationException" => "com.amazon.coral.validate",
-        _ => "com.amazonaws.dynamodb.v20120810",
-    };
-    let mut body = json!({ "__type": format!("{namespace}#{error}") });
-    if let Some(message) = message {
-        body["message"] = message.into();
-    }
-    encode(&body)
 }
 
 fn encode(value: &Value) -> Bytes {

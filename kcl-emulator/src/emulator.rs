@@ -1,9 +1,11 @@
 //! The emulator: both services, their clock and their faults, behind one path that every front takes.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -13,8 +15,9 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 
 use crate::dynamodb::DynamoDb;
+use crate::faults::{Call, Verdict, failed, throttled};
 use crate::front;
-use crate::{EmulatorClock, InProcess, Kinesis, Limits, Reply, Service};
+use crate::{EmulatorClock, Fault, Faults, InProcess, Kinesis, Limits, Reply, Server, Service};
 
 const ACCOUNT: &str = "000000000000";
 const REGION: &str = "us-east-1";
@@ -30,6 +33,7 @@ struct Shared {
     clock: EmulatorClock,
     kinesis: Mutex<Kinesis>,
     dynamodb: Mutex<DynamoDb>,
+    faults: Faults,
     counts: Mutex<BTreeMap<Service, BTreeMap<String, u64>>>,
     requests: AtomicU64,
 }
@@ -45,7 +49,14 @@ impl Emulator {
     /// Region us-east-1, fixed credentials, the emulator's clock, and retries as the SDK has them by default.
     #[must_use]
     pub fn sdk_config(&self) -> SdkConfig {
-        let credentials = Credentials::from_keys("emulator", "emulator", None);
+        self.sdk_config_for("emulator")
+    }
+
+    /// [`sdk_config`](Self::sdk_config) with `caller` as its access key id, so that a [`Rule`](crate::Rule) can tell
+    /// one worker's requests from another's.
+    #[must_use]
+    pub fn sdk_config_for(&self, caller: &str) -> SdkConfig {
+        let credentials = Credentials::from_keys(caller, "secret", None);
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static(REGION))
@@ -88,13 +99,75 @@ impl Emulator {
         counts.iter().flat_map(named).collect()
     }
 
+    /// The rules by which requests of both services go wrong.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
+    /// Answers over HTTP on `addr` until the server is stopped or dropped. Port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub async fn serve(&self, addr: SocketAddr) -> io::Result<Server> {
+        Server::start(self.clone(), addr).await
+    }
+
     /// Answers one request as both fronts do. `target` is the value of `X-Amz-Target`.
-    pub async fn call(&self, target: &str, body: &[u8]) -> Reply {
+    pub async fn call(&self, target: &str, body: &[u8]) -> Delivery {
+        self.call_as(None, target, body).await
+    }
+
+    pub(crate) async fn call_as(
+        &self,
+        caller: Option<&str>,
+        target: &str,
+        body: &[u8],
+    ) -> Delivery {
         let Some((service, operation)) = Service::parse_target(target) else {
-            return front::unknown_operation();
+            return Delivery::Whole(front::unknown_operation(Service::Kinesis));
         };
         self.count(service, operation);
-        self.effect(service, operation, body)
+        let call = Call {
+            service,
+            operation,
+            caller,
+            body,
+        };
+        let Verdict {
+            latency,
+            late_reply,
+            fault,
+        } = self.shared.faults.judge(self.shared.clock.now(), &call);
+        wait(latency).await;
+        let delivery = match fault {
+            None | Some(Fault::Latency(_) | Fault::LateReply(_)) => {
+                Delivery::Whole(self.effect(&call))
+            }
+            Some(Fault::Throttle) => Delivery::Whole(throttled(service)),
+            Some(Fault::ErrorBefore(status)) => Delivery::Whole(failed(service, status)),
+            Some(Fault::ErrorAfter) => {
+                self.effect(&call);
+                Delivery::Whole(failed(service, 500))
+            }
+            Some(Fault::LostBefore) => Delivery::Lost,
+            Some(Fault::LostAfter) => {
+                self.effect(&call);
+                Delivery::Lost
+            }
+            Some(Fault::Custom {
+                status,
+                error,
+                message,
+            }) => Delivery::Whole(front::error(service, status, &error, Some(&message))),
+            Some(Fault::CutBody { at }) => {
+                let mut reply = self.effect(&call);
+                reply.body.truncate(at);
+                Delivery::Cut(reply)
+            }
+        };
+        wait(late_reply).await;
+        delivery
     }
 
     /// A request id in AWS's shape, the same in every run.
@@ -103,11 +176,11 @@ impl Emulator {
         format!("00000000-0000-4000-8000-{number:012x}")
     }
 
-    fn effect(&self, service: Service, operation: &str, body: &[u8]) -> Reply {
+    fn effect(&self, call: &Call<'_>) -> Reply {
         let now = self.shared.clock.now();
-        match service {
-            Service::Kinesis => lock(&self.shared.kinesis).call(now, operation, body),
-            Service::DynamoDb => lock(&self.shared.dynamodb).call(now, operation, body),
+        match call.service {
+            Service::Kinesis => lock(&self.shared.kinesis).call(now, call.operation, call.body),
+            Service::DynamoDb => lock(&self.shared.dynamodb).call(now, call.operation, call.body),
         }
     }
 
@@ -121,6 +194,17 @@ impl Emulator {
             }
         }
     }
+}
+
+/// What reaches the caller of a request.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// The whole reply.
+    Whole(Reply),
+    /// The reply up to the end of this body; then the connection breaks.
+    Cut(Reply),
+    /// The connection breaks without a reply.
+    Lost,
 }
 
 /// Describes an [`Emulator`]; everything has a default.
@@ -164,6 +248,7 @@ impl Builder {
             clock,
             kinesis: Mutex::new(Kinesis::new(ACCOUNT, REGION, limits, seed)),
             dynamodb: Mutex::new(DynamoDb::new(clock, seed)),
+            faults: Faults::new(seed),
             counts: Mutex::default(),
             requests: AtomicU64::new(0),
         };
@@ -184,6 +269,12 @@ impl Default for Builder {
 }
 
 /// A panic of an earlier holder must not fail requests that come after it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn wait(delay: Duration) {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
 }

@@ -1,62 +1,109 @@
 //! What both fronts share: from the parts of an HTTP request to an HTTP response.
 
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response, StatusCode};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use crate::{Emulator, Reply, Service};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use serde_json::json;
+
+use crate::{Delivery, Emulator, Reply, Service};
 
 /// The headers of a request that decide how it is answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head<'a> {
-    /// `Content-Type`.
-    pub(crate) content_type: Option<&'a str>,
-    /// `X-Amz-Target`.
-    pub(crate) target: Option<&'a str>,
+    content_type: Option<&'a str>,
+    target: Option<&'a str>,
+    authorization: Option<&'a str>,
+}
+
+impl<'a> Head<'a> {
+    /// Picks them out of a front's own kind of headers.
+    pub(crate) fn new(header: impl Fn(&str) -> Option<&'a str>) -> Self {
+        Self {
+            content_type: header(CONTENT_TYPE.as_str()),
+            target: header("x-amz-target"),
+            authorization: header(AUTHORIZATION.as_str()),
+        }
+    }
+
+    /// The access key id in `AWS4-HMAC-SHA256 Credential=<id>/<date>/…`.
+    fn caller(self) -> Option<&'a str> {
+        self.authorization?
+            .split_once("Credential=")?
+            .1
+            .split('/')
+            .next()
+    }
 }
 
 /// Answers one request.
-pub(crate) async fn respond(emulator: &Emulator, head: Head<'_>, body: &[u8]) -> Response<Bytes> {
+///
+/// # Errors
+/// If a fault broke the connection before there was a reply.
+pub(crate) async fn respond(
+    emulator: &Emulator,
+    head: Head<'_>,
+    body: &[u8],
+) -> io::Result<Response<ReplyBody>> {
     let service = head
         .target
         .and_then(Service::parse_target)
         .map(|(service, _)| service);
-    let reply = match (Encoding::parse(head.content_type), head.target) {
-        (Encoding::Json, Some(target)) => emulator.call(target, body).await,
-        (Encoding::Cbor, _) => error(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    let service = service.unwrap_or(Service::Kinesis);
+    let delivery = match (Encoding::parse(head.content_type), head.target) {
+        (Encoding::Json, Some(target)) => emulator.call_as(head.caller(), target, body).await,
+        (Encoding::Cbor, _) => Delivery::Whole(error(
+            service,
+            415,
             "UnsupportedMediaTypeException",
-            Some("CBOR bodies are not supported, switch the client to JSON"),
-        ),
-        (Encoding::Unknown, _) | (Encoding::Json, None) => unknown_operation(),
+            Some("CBOR bodies are not supported: let the client send JSON"),
+        )),
+        (Encoding::Unknown, _) | (Encoding::Json, None) => {
+            Delivery::Whole(unknown_operation(service))
+        }
     };
-    response(
-        service.unwrap_or(Service::Kinesis),
-        emulator.request_id(),
-        reply,
-    )
+    let (reply, cut) = match delivery {
+        Delivery::Whole(reply) => (reply, false),
+        Delivery::Cut(reply) => (reply, true),
+        Delivery::Lost => return Err(connection_lost()),
+    };
+    Ok(response(service, emulator.request_id(), reply, cut))
 }
 
 /// AWS's answer to an operation or a service that it does not know.
-pub(crate) fn unknown_operation() -> Reply {
-    error(StatusCode::BAD_REQUEST, "UnknownOperationException", None)
+pub(crate) fn unknown_operation(service: Service) -> Reply {
+    error(service, 400, "UnknownOperationException", None)
 }
 
-fn error(status: StatusCode, name: &str, message: Option<&str>) -> Reply {
-    let mut body = serde_json::json!({ "__type": name });
+/// An error as `service` writes it.
+pub(crate) fn error(service: Service, status: u16, name: &str, message: Option<&str>) -> Reply {
+    let namespace = match (service, name) {
+        (Service::Kinesis, _) => "",
+        (Service::DynamoDb, "UnknownOperationException" | "ServiceUnavailable") => {
+            "com.amazon.coral.service#"
+        }
+        (Service::DynamoDb, _) => "com.amazonaws.dynamodb.v20120810#",
+    };
+    let mut body = json!({ "__type": format!("{namespace}{name}") });
     if let Some(message) = message {
         body["message"] = message.into();
     }
-    let body = body.to_string().into();
     Reply {
-        status: status.as_u16(),
+        status,
         error: Some(name.to_owned()),
-        body,
+        body: body.to_string().into(),
     }
 }
 
-fn response(service: Service, request_id: String, reply: Reply) -> Response<Bytes> {
-    let mut response = Response::new(reply.body);
+fn response(service: Service, request_id: String, reply: Reply, cut: bool) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody {
+        bytes: Some(reply.body),
+        cut,
+    });
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -71,6 +118,13 @@ fn response(service: Service, request_id: String, reply: Reply) -> Response<Byte
         headers.insert("x-amzn-errortype", error);
     }
     response
+}
+
+fn connection_lost() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionReset,
+        "connection lost by an injected fault",
+    )
 }
 
 /// How a request's body is written.
@@ -92,6 +146,65 @@ impl Encoding {
             ) => Self::Json,
             Some("application/cbor" | "application/x-amz-cbor-1.1") => Self::Cbor,
             Some(_) => Self::Unknown,
+        }
+    }
+}
+
+/// A reply's body: one frame, and after it an error if the reply was cut.
+#[derive(Debug)]
+pub(crate) struct ReplyBody {
+    bytes: Option<Bytes>,
+    cut: bool,
+}
+
+impl ReplyBody {
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            bytes: Some(bytes.into()),
+            cut: false,
+        }
+    }
+
+    /// The bytes of a body that was not cut, or the body to be read frame by frame.
+    pub(crate) fn into_bytes(self) -> Result<Bytes, Self> {
+        if self.cut {
+            Err(self)
+        } else {
+            Ok(self.bytes.unwrap_or_default())
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let frame = match self.bytes.take().filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => Some(Ok(Frame::data(bytes))),
+            None if self.cut => {
+                self.cut = false;
+                Some(Err(connection_lost()))
+            }
+            None => None,
+        };
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.cut && self.bytes.as_ref().is_none_or(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let left = self.bytes.as_ref().map_or(0, Bytes::len) as u64;
+        if self.cut {
+            // One more than will come, so that no client takes the cut for the end.
+            SizeHint::with_exact(left + 1)
+        } else {
+            SizeHint::with_exact(left)
         }
     }
 }
