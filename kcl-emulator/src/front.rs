@@ -66,12 +66,12 @@ pub(crate) async fn respond(
             Delivery::Whole(unknown_operation(service))
         }
     };
-    let (reply, cut) = match delivery {
-        Delivery::Whole(reply) => (reply, false),
-        Delivery::Cut(reply) => (reply, true),
+    let (reply, body): (_, fn(Bytes) -> ReplyBody) = match delivery {
+        Delivery::Whole(reply) => (reply, ReplyBody::whole),
+        Delivery::Cut(reply) => (reply, ReplyBody::cut),
         Delivery::Lost => return Err(connection_lost()),
     };
-    Ok(response(service, emulator.request_id(), reply, cut))
+    Ok(response(service, emulator.request_id(), reply).map(body))
 }
 
 /// AWS's answer to an operation or a service that it does not know.
@@ -99,11 +99,8 @@ pub(crate) fn error(service: Service, status: u16, name: &str, message: Option<&
     }
 }
 
-fn response(service: Service, request_id: String, reply: Reply, cut: bool) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody {
-        bytes: Some(reply.body),
-        cut,
-    });
+fn response(service: Service, request_id: String, reply: Reply) -> Response<Bytes> {
+    let mut response = Response::new(reply.body);
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -154,24 +151,43 @@ impl Encoding {
 #[derive(Debug)]
 pub(crate) struct ReplyBody {
     bytes: Option<Bytes>,
-    cut: bool,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// To break, once what came before it is sent: a server drops what it has not flushed.
+    Cut,
+    /// To break now.
+    Break,
 }
 
 impl ReplyBody {
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self {
             bytes: Some(bytes.into()),
-            cut: false,
+            end: End::Whole,
         }
     }
 
-    /// The bytes of a body that was not cut, or the body to be read frame by frame.
-    pub(crate) fn into_bytes(self) -> Result<Bytes, Self> {
-        if self.cut {
-            Err(self)
-        } else {
-            Ok(self.bytes.unwrap_or_default())
+    pub(crate) fn cut(bytes: Bytes) -> Self {
+        Self {
+            bytes: Some(bytes),
+            end: End::Cut,
         }
+    }
+
+    /// The bytes of a whole body, or the body to be read frame by frame.
+    pub(crate) fn into_bytes(self) -> Result<Bytes, Self> {
+        match self.end {
+            End::Whole => Ok(self.bytes.unwrap_or_default()),
+            End::Cut | End::Break => Err(self),
+        }
+    }
+
+    fn left(&self) -> u64 {
+        self.bytes.as_ref().map_or(0, Bytes::len) as u64
     }
 }
 
@@ -181,30 +197,34 @@ impl Body for ReplyBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let frame = match self.bytes.take().filter(|bytes| !bytes.is_empty()) {
-            Some(bytes) => Some(Ok(Frame::data(bytes))),
-            None if self.cut => {
-                self.cut = false;
-                Some(Err(connection_lost()))
+        if let Some(bytes) = self.bytes.take().filter(|bytes| !bytes.is_empty()) {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        match self.end {
+            End::Whole => Poll::Ready(None),
+            End::Cut => {
+                self.end = End::Break;
+                context.waker().wake_by_ref();
+                Poll::Pending
             }
-            None => None,
-        };
-        Poll::Ready(frame)
+            End::Break => {
+                self.end = End::Whole;
+                Poll::Ready(Some(Err(connection_lost())))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        !self.cut && self.bytes.as_ref().is_none_or(Bytes::is_empty)
+        self.end == End::Whole && self.left() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        let left = self.bytes.as_ref().map_or(0, Bytes::len) as u64;
-        if self.cut {
-            // One more than will come, so that no client takes the cut for the end.
-            SizeHint::with_exact(left + 1)
-        } else {
-            SizeHint::with_exact(left)
+        match self.end {
+            End::Whole => SizeHint::with_exact(self.left()),
+            // More than will come, so that no client takes the cut for the end.
+            End::Cut | End::Break => SizeHint::with_exact(self.left() + 1),
         }
     }
 }
