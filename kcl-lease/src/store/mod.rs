@@ -13,8 +13,10 @@ use kcl_core::{Position, ShardId, WorkerId};
 use crate::{Fence, Lease, LeaseKey};
 
 mod error;
+mod memory;
 
 pub use error::{StoreError, StoreErrorKind};
+pub use memory::MemoryStore;
 
 /// Keeps the leases of one application. Every method is one request, except [`scan`](Self::scan), which pages.
 #[async_trait]
@@ -69,6 +71,8 @@ pub struct Scan {
     pub leases: Vec<Lease>,
     /// Items that look like leases but cannot be read, by key and reason. They are left alone.
     pub unreadable: Vec<(String, String)>,
+    /// How many items are no leases at all: what the Java KCL 3.x keeps in the same table. They are left alone.
+    pub foreign: usize,
 }
 
 /// What a conditional write did.
@@ -93,4 +97,37 @@ pub struct Change {
     pub pending: Option<PendingCheckpoint>,
     /// The shards that follow this one.
     pub children: Option<BTreeSet<ShardId>>,
+}
+
+impl Change {
+    /// The lease as this change leaves it.
+    #[must_use]
+    pub fn apply_to(&self, lease: &Lease) -> Lease {
+        let mut next = lease.clone();
+        next.counter += 1;
+        if self.switches_owner(lease.owner.as_ref()) {
+            next.owner_switches += 1;
+        }
+        if let Some(owner) = &self.owner {
+            next.owner.clone_from(owner);
+        }
+        if let Some(position) = &self.position {
+            next.position = position.clone();
+            next.owner_switches = 0;
+            next.pending = None;
+        }
+        if let Some(pending) = &self.pending {
+            next.pending = Some(pending.clone());
+        }
+        if let Some(children) = &self.children {
+            next.children.clone_from(children);
+        }
+        next
+    }
+
+    /// Whether the lease goes from the worker `before` to another; to and from free does not count (Java KCL: `takeLease`).
+    fn switches_owner(&self, before: Option<&WorkerId>) -> bool {
+        let after = self.owner.as_ref().and_then(Option::as_ref);
+        before.is_some() && after.is_some() && before != after
+    }
 }
