@@ -371,4 +371,20 @@ mod tests {
         assert_eq!(describe(1), describe(1));
         assert_ne!(describe(1), describe(2));
     }
+
+    #[test]
+    fn an_item_reads_the_same_in_every_run() {
+        let bytes = || {
+            let mut service = service(1);
+            call(&mut service, "CreateTable", CREATE);
+            let item = r#"{"k":{"S":"a"},"b":{"N":"1"},"c":{"N":"2"},"d":{"N":"3"},"e":{"N":"4"}}"#;
+            let put = format!(r#"{{"TableName":"leases","Item":{item}}}"#);
+            call(&mut service, "PutItem", &put);
+            service
+                .call(UNIX_EPOCH, "Scan", br#"{"TableName":"leases"}"#)
+                .body
+        };
+        let first = bytes();
+        assert!((0..8).all(|_| bytes() == first));
+    }
 }
