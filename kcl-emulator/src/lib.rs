@@ -42,10 +42,11 @@ mod dynamodb;
 mod emulator;
 mod faults;
 mod front;
-mod kinesis;
+pub mod kinesis;
 mod limits;
 mod server;
 mod target;
+mod wire;
 
 pub use clock::EmulatorClock;
 pub use connector::InProcess;

@@ -1,25 +1,37 @@
-//! Which of AWS's limits the emulator enforces.
+//! Which of AWS's rate limits the emulator enforces.
 
-/// AWS's published limits; each can be switched off alone.
+/// AWS's published rate limits; each can be switched off alone.
+///
+/// Limits on shapes (500 entries, 1 MiB records, 10 MiB requests, 256-character keys) always hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// 5 GetRecords calls a second and 2 MiB a second for each shard, and the silence after a 10 MiB reply.
+    /// `GetRecords`: 5 calls and 2 MiB a second for each shard. A reply of 10 MiB costs up to 5 s of silence.
     pub reads: bool,
-    /// 1,000 records and 1 MiB a second for each shard.
+    /// `PutRecord` and `PutRecords`: 1,000 records and 1 MiB a second for each shard.
     pub writes: bool,
+    /// `GetShardIterator`: 5 calls a second for each shard.
+    pub iterators: bool,
 }
 
 impl Limits {
     /// Everything that AWS enforces.
     #[must_use]
     pub fn aws() -> Self {
-        Self { reads: true, writes: true }
+        Self {
+            reads: true,
+            writes: true,
+            iterators: true,
+        }
     }
 
     /// No limit on rates. Limits on shapes (500 entries, 1 MiB records) stay.
     #[must_use]
     pub fn none() -> Self {
-        Self { reads: false, writes: false }
+        Self {
+            reads: false,
+            writes: false,
+            iterators: false,
+        }
     }
 }

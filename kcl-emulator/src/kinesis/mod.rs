@@ -1,10 +1,60 @@
 //! Kinesis Data Streams as a pure state machine: requests and the present time in, replies out.
+//!
+//! ```text
+//!  body ──wire::json──> typed operation (streams, reshard_requests, put, iterators, read, …) ──> Stream ──> Shard ──> Record
+//!                            │                                                         settings    rates      pre-encoded
+//!                            └── now is an argument; chance comes from the seed
+//! ```
+//!
+//! Records are encoded once, when they are put; a page is their concatenation. A codec beside [`crate::wire::json`]
+//! needs nothing from the operations but their shapes.
+//!
+//! Not here: consumers with `SubscribeToShard`, encryption, channels, resource policies, enhanced monitoring. Their
+//! operations are answered with `UnknownOperationException`.
 
-use std::time::SystemTime;
+mod bucket;
+mod describe;
+mod dispatch;
+mod error;
+mod hash_range;
+mod iterators;
+mod list_shards;
+mod put;
+mod read;
+mod record;
+mod reshard;
+mod resharding;
+mod sequence;
+mod settings;
+mod shard;
+mod stream;
+mod streams;
+mod tags;
+mod target;
+#[cfg(test)]
+mod tests;
+mod time;
+mod token;
+mod validate;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use fastrand::Rng;
+
+pub use error::{Code, Error};
+pub use hash_range::HashRange;
+pub use iterators::Start;
+pub use put::{Entry, Put};
+pub use read::{ChildShard, Page};
+pub use record::Record;
+pub use sequence::SequenceNumber;
 
 use crate::Limits;
+use stream::{Status, Stream};
+use time::Time;
+use token::Sealer;
 
 /// An HTTP reply of the service: what a front writes to the wire.
 #[derive(Debug, Clone)]
@@ -18,18 +68,109 @@ pub struct Reply {
 }
 
 /// The whole state of the service for one account and region.
+///
+/// # Example
+///
+/// ```
+/// use std::time::SystemTime;
+///
+/// use kcl_emulator::{Kinesis, Limits};
+///
+/// let mut kinesis = Kinesis::new("000000000000", "us-east-1", Limits::aws(), 7);
+/// let reply = kinesis.call(SystemTime::UNIX_EPOCH, "CreateStream", br#"{"StreamName":"orders","ShardCount":2}"#);
+/// assert_eq!(reply.status, 200);
+/// ```
 #[derive(Debug)]
-pub struct Kinesis {}
+pub struct Kinesis {
+    account: String,
+    region: String,
+    limits: Limits,
+    rng: Rng,
+    sealer: Sealer,
+    transition: Duration,
+    streams: BTreeMap<String, Stream>,
+    /// When which stream's transition ends.
+    transitions: BTreeSet<(Time, String)>,
+    generations: u64,
+}
 
 impl Kinesis {
-    /// An empty account in `region`. `seed` feeds every choice that AWS makes at random.
+    /// An empty account in `region`. `seed` feeds every choice that AWS makes at random: gaps between sequence
+    /// numbers, the secret of tokens, and whether a closed shard ends with its last records or one page later.
     #[must_use]
-    pub fn new(_account: &str, _region: &str, _limits: Limits, _seed: u64) -> Self {
-        Self {}
+    pub fn new(account: &str, region: &str, limits: Limits, seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let sealer = Sealer::new(rng.u128(..));
+        Self {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            limits,
+            rng,
+            sealer,
+            transition: Duration::ZERO,
+            streams: BTreeMap::new(),
+            transitions: BTreeSet::new(),
+            generations: 0,
+        }
+    }
+
+    /// How long a stream stays `CREATING`, `UPDATING` or `DELETING`. Default: zero, so that the next call sees the
+    /// stream `ACTIVE` or gone. AWS takes some tens of seconds.
+    #[must_use]
+    pub fn with_transition(mut self, delay: Duration) -> Self {
+        self.transition = delay;
+        self
     }
 
     /// Answers one request. `operation` is the part of `X-Amz-Target` after the dot; `body` is JSON 1.1.
-    pub fn call(&mut self, _now: SystemTime, _operation: &str, _body: &[u8]) -> Reply {
-        Reply { status: 400, error: None, body: Bytes::new() }
+    pub fn call(&mut self, now: SystemTime, operation: &str, body: &[u8]) -> Reply {
+        let now = Time::from(now);
+        self.settle(now);
+        match self.dispatch(now, operation, body) {
+            Ok(body) => Reply {
+                status: 200,
+                error: None,
+                body,
+            },
+            Err(error) => Reply {
+                status: 400,
+                error: Some(error.code().name().to_owned()),
+                body: crate::wire::json::encode_error(&error),
+            },
+        }
+    }
+
+    /// Ends the transitions that are due, in their order.
+    fn settle(&mut self, now: Time) {
+        while let Some((until, _)) = self.transitions.first()
+            && *until <= now
+            && let Some((until, name)) = self.transitions.pop_first()
+        {
+            let Some(stream) = self.streams.get_mut(&name) else {
+                continue;
+            };
+            // DeleteStream may have overtaken another transition.
+            if stream.status.until() != Some(until) {
+                continue;
+            }
+            match stream.status {
+                Status::Deleting { .. } => {
+                    self.streams.remove(&name);
+                }
+                Status::Creating { .. } | Status::Updating { .. } | Status::Active => {
+                    stream.settle(until);
+                }
+            }
+        }
+    }
+
+    /// Puts a stream into a transition and ends it at once if there is no delay.
+    fn begin(&mut self, now: Time, name: &str, status: impl FnOnce(Time) -> Status) {
+        let until = now.plus(self.transition);
+        if let Some(stream) = self.streams.get_mut(name) {
+            stream.status = status(until);
+            self.transitions.insert((until, name.to_owned()));
+        }
+        self.settle(now);
     }
 }

@@ -1,0 +1,86 @@
+//! From an operation's name to its method.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Kinesis;
+use super::error::{Code, Error};
+use super::time::Time;
+use crate::wire::json;
+
+impl Kinesis {
+    pub(super) fn dispatch(
+        &mut self,
+        now: Time,
+        operation: &str,
+        body: &[u8],
+    ) -> Result<Bytes, Error> {
+        match operation {
+            "AddTagsToStream" => self.tell(body, Self::add_tags_to_stream),
+            "CreateStream" => self.tell(body, |this, request| this.create_stream(now, request)),
+            "DecreaseStreamRetentionPeriod" => {
+                self.tell(body, |this, request| this.decrease_retention(now, request))
+            }
+            "DeleteStream" => self.tell(body, |this, request| this.delete_stream(now, &request)),
+            "DescribeLimits" => self.ask(body, |this, _: serde::de::IgnoredAny| {
+                Ok(this.describe_limits())
+            }),
+            "DescribeStream" => self.ask(body, |this, request| this.describe_stream(now, request)),
+            "DescribeStreamSummary" => {
+                self.ask(body, |this, request| this.describe_stream_summary(&request))
+            }
+            "GetRecords" => self.get_records_request(now, &json::decode(body)?),
+            "GetShardIterator" => {
+                self.ask(body, |this, request| this.get_shard_iterator(now, request))
+            }
+            "IncreaseStreamRetentionPeriod" => {
+                self.tell(body, |this, request| this.increase_retention(now, request))
+            }
+            "ListShards" => self.ask(body, |this, request| this.list_shards(now, &request)),
+            "ListStreams" => self.ask(body, |this, request| this.list_streams(&request)),
+            "ListTagsForStream" => {
+                self.ask(body, |this, request| this.list_tags_for_stream(&request))
+            }
+            "MergeShards" => self.tell(body, |this, request| this.merge_shards(now, request)),
+            "PutRecord" => Ok(json::encode(&self.put_record(now, json::decode(body)?)?)),
+            "PutRecords" => Ok(json::encode(
+                &self.put_records_request(now, json::decode(body)?)?,
+            )),
+            "RemoveTagsFromStream" => self.tell(body, Self::remove_tags_from_stream),
+            "SplitShard" => self.tell(body, |this, request| this.split_shard(now, request)),
+            "UpdateMaxRecordSize" => self.tell(body, Self::update_max_record_size),
+            "UpdateShardCount" => {
+                self.ask(body, |this, request| this.update_shard_count(now, &request))
+            }
+            "UpdateStreamMode" => {
+                self.tell(body, |this, request| this.update_stream_mode(now, &request))
+            }
+            _ => Err(Error::new(
+                Code::UnknownOperation,
+                format!("Unknown operation {operation}"),
+            )),
+        }
+    }
+
+    /// An operation with an answer.
+    fn ask<R: DeserializeOwned, A: Serialize>(
+        &mut self,
+        body: &[u8],
+        operation: impl FnOnce(&mut Self, R) -> Result<A, Error>,
+    ) -> Result<Bytes, Error> {
+        let request = json::decode(body)?;
+        Ok(json::encode(&operation(self, request)?))
+    }
+
+    /// An operation whose answer is an empty body.
+    fn tell<R: DeserializeOwned>(
+        &mut self,
+        body: &[u8],
+        operation: impl FnOnce(&mut Self, R) -> Result<(), Error>,
+    ) -> Result<Bytes, Error> {
+        let request = json::decode(body)?;
+        operation(self, request)?;
+        Ok(Bytes::new())
+    }
+}
