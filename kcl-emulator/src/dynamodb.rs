@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::clock::since_epoch;
+use crate::emulator::{ACCOUNT, REGION};
 use crate::front::error;
 use crate::{EmulatorClock, Reply, Service};
 
@@ -124,15 +125,28 @@ impl DynamoDb {
         );
     }
 
-    /// Puts our id and creation time in place of dynoxide's, which no seed or clock of ours governs.
+    /// Puts our id, creation time and region in place of dynoxide's, which no seed, clock or name of ours governs.
     fn restore_facts(&self, table: &mut Value) {
-        if let Some(facts) = table["TableName"]
+        let Some((name, facts)) = table["TableName"]
             .as_str()
-            .and_then(|name| self.tables.get(name))
+            .and_then(|name| self.tables.get_key_value(name))
+        else {
+            return;
+        };
+        let arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
+        for index in table["GlobalSecondaryIndexes"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
         {
-            table["TableId"] = json!(facts.id);
-            table["CreationDateTime"] = json!(facts.created);
+            index["IndexArn"] = match index["IndexName"].as_str() {
+                Some(name) => json!(format!("{arn}/index/{name}")),
+                None => continue,
+            };
         }
+        table["TableArn"] = json!(arn);
+        table["TableId"] = json!(facts.id);
+        table["CreationDateTime"] = json!(facts.created);
     }
 
     fn backups(&self, body: &[u8]) -> Result<Value, Refusal> {

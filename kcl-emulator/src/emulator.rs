@@ -19,8 +19,8 @@ use crate::faults::{Call, Verdict, failed, throttled};
 use crate::front;
 use crate::{EmulatorClock, Fault, Faults, InProcess, Kinesis, Limits, Reply, Server, Service};
 
-const ACCOUNT: &str = "000000000000";
-const REGION: &str = "us-east-1";
+pub(crate) const ACCOUNT: &str = "000000000000";
+pub(crate) const REGION: &str = "us-east-1";
 
 /// Kinesis and DynamoDB of one account in one region. Clones share the same state.
 #[derive(Debug, Clone)]
@@ -80,6 +80,8 @@ impl Emulator {
     }
 
     /// Runs `act` on the Kinesis state at the present time, past counts and faults.
+    ///
+    /// `act` holds the state alone: a call to the emulator from inside it never returns.
     pub fn with_kinesis<T>(&self, act: impl FnOnce(&mut Kinesis, SystemTime) -> T) -> T {
         let now = self.shared.clock.now();
         act(&mut lock(&self.shared.kinesis), now)

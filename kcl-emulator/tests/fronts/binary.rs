@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_kinesis::Client;
 use kcl_emulator::Emulator;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -23,8 +23,8 @@ async fn start(arguments: &[&str]) -> (Child, String) {
 }
 
 #[tokio::test]
-async fn it_says_where_it_listens_and_stops_on_sigterm() {
-    let (mut child, endpoint) = start(&["--port", "0"]).await;
+async fn it_says_where_it_listens_has_its_streams_and_stops_on_sigterm() {
+    let (mut child, endpoint) = start(&["--port", "0", "--stream", "orders:4"]).await;
     assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
     let config = Emulator::builder()
         .build()
@@ -33,15 +33,13 @@ async fn it_says_where_it_listens_and_stops_on_sigterm() {
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .endpoint_url(endpoint);
     let client = Client::new(&config.build());
-    assert!(
-        client
-            .list_tables()
-            .send()
-            .await
-            .unwrap()
-            .table_names()
-            .is_empty()
-    );
+    let shards = client
+        .list_shards()
+        .stream_name("orders")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(shards.shards().len(), 4);
 
     let pid = child.id().unwrap().to_string();
     assert!(

@@ -187,14 +187,9 @@ async fn one_worker_is_cut_off_for_a_while() {
 #[tokio::test]
 async fn faults_look_the_same_over_a_socket() {
     let (emulator, setup) = emulator_with_a_lease().await;
-    let (_server, client) = over_a_socket(&emulator).await;
-    let client = Client::from_conf(
-        client
-            .config()
-            .to_builder()
-            .retry_config(RetryConfig::disabled())
-            .build(),
-    );
+    let (_server, config) = over_a_socket(&emulator).await;
+    let config = config.into_builder().retry_config(RetryConfig::disabled());
+    let client = Client::new(&config.build());
 
     emulator.faults().add(renewals(Fault::LostBefore).nth(1));
     assert!(matches!(

@@ -11,16 +11,18 @@ mod determinism;
 mod faults;
 mod lease_table;
 mod server;
+mod stream;
 mod table;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_types::SdkConfig;
 use kcl_emulator::{Emulator, Server};
 
-/// The emulator on a loopback port, and a client that goes through real sockets.
-async fn over_a_socket(emulator: &Emulator) -> (Server, Client) {
+/// The emulator on a loopback port, and a configuration whose clients go there through real sockets.
+async fn over_a_socket(emulator: &Emulator) -> (Server, SdkConfig) {
     let server = emulator
         .serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
         .await
@@ -32,7 +34,7 @@ async fn over_a_socket(emulator: &Emulator) -> (Server, Client) {
         .http_client(http)
         .endpoint_url(format!("http://{}", server.local_addr()))
         .build();
-    (server, Client::new(&config))
+    (server, config)
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,7 +47,7 @@ async fn a_lease_table_works_in_process() {
 #[tokio::test]
 async fn a_lease_table_works_over_a_socket() {
     let emulator = Emulator::builder().build();
-    let (server, client) = over_a_socket(&emulator).await;
-    lease_table::all(&client).await;
+    let (server, config) = over_a_socket(&emulator).await;
+    lease_table::all(&Client::new(&config)).await;
     server.stop().await;
 }
