@@ -1,0 +1,49 @@
+//! What happens in a worker, as one stream of facts.
+
+use super::ShardRef;
+use crate::Position;
+
+/// Something that happened to a shard of this worker. For logs, displays, health checks and tests.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum WorkerEvent {
+    /// The worker has joined the application and can be granted leases: nothing that is put from now on is skipped.
+    Ready,
+    /// A lease was granted; its consumer starts.
+    Granted {
+        /// The shard.
+        shard: ShardRef,
+        /// It resumes after this checkpoint.
+        position: Position,
+    },
+    /// The shard was read to its end, and that is durable.
+    Ended(ShardRef),
+    /// The worker stopped; the shard's progress is durable and its lease is free.
+    Drained(ShardRef),
+    /// The lease went to another worker, or expired.
+    Lost(ShardRef),
+    /// The processor failed for good; the lease is free, its checkpoint has not moved.
+    Halted {
+        /// The shard.
+        shard: ShardRef,
+        /// The last failure.
+        failure: String,
+    },
+    /// A call to the processor did not end within the drain limit, and was dropped.
+    Abandoned(ShardRef),
+}
+
+impl WorkerEvent {
+    /// The event in one word, for the log.
+    pub(super) fn how(&self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Granted { .. } => "granted",
+            Self::Ended(_) => "ended",
+            Self::Drained(_) => "drained",
+            Self::Lost(_) => "lost",
+            Self::Halted { .. } => "halted",
+            Self::Abandoned(_) => "abandoned",
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The life of a worker: join, consume what is granted, drain, leave.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::settings::Observer;
+use super::{HaltedShard, ProcessorFactory, ShardRef, ShutdownReport, Worker, WorkerEvent};
+use crate::consumer::{Consumer, ConsumerSettings, Finished, Outcome, chain};
+use crate::kinesis::{ApiError, ApiErrorKind, KinesisApi};
+use crate::leasing::{Grant, LeaseEvent, LeasingError, Member, Membership};
+use crate::metrics::{Metrics, ShardMetrics};
+use crate::retrieval::ByteBudget;
+use crate::{Backoff, Clock, StartFrom, Stream, StreamAddress, StreamId, Tasks};
+
+/// How long a stopped worker tries to free its leases.
+pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a worker could not go on. Leases that it held expire, and nothing is lost.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A stream could not be looked up: wrong name, region or account, or no permission.
+    #[error("stream cannot be described: stream={stream}")]
+    Stream {
+        /// The stream.
+        stream: StreamAddress,
+        /// Why.
+        source: ApiError,
+    },
+    /// The lease table cannot be used.
+    #[error("worker cannot share leases")]
+    Leasing(#[from] LeasingError),
+}
+
+impl Worker {
+    /// Runs until `stop` completes, then drains its shards, frees their leases and reports.
+    ///
+    /// `stop` is any future: [`shutdown_signal()`](crate::shutdown_signal), or `token.cancelled_owned()` of a
+    /// `CancellationToken`. Dropping the returned future ends every task of the worker at once, as a crash would: nothing is
+    /// lost, and peers take over when the leases expire.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<ShutdownReport, RunError> {
+        let mut stop = std::pin::pin!(stop.fuse());
+        let clock = self.settings.clock.clone().unwrap_or_else(Clock::system);
+        let tasks = Tasks::new();
+        let _guard = tasks.stop_on_drop();
+        let mut rng = fastrand::Rng::with_seed(self.seed);
+        let api = self.source.api();
+        let joining = async {
+            let mut streams = Vec::with_capacity(self.streams.len());
+            for (address, start) in &self.streams {
+                let stream = describe(&*api, address, &clock, &mut rng).await?;
+                streams.push((stream, *start));
+            }
+            let member = Member {
+                application: self.application.clone(),
+                worker: self.id.clone(),
+                streams: streams.clone(),
+                api: api.clone(),
+                timing: self.timing,
+                max_leases: self.settings.max_leases,
+                clock: clock.clone(),
+                seed: rng.u64(..),
+                tasks: tasks.clone(),
+                metrics: self.settings.metrics.clone(),
+            };
+            Ok::<_, RunError>((streams, self.leases.join(member).await?))
+        };
+        let (streams, membership) = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(ShutdownReport::default()),
+            joined = joining => joined?,
+        };
+        tracing::info!(application = %self.application, worker = %self.id, "worker joined");
+        (self.settings.observer)(&WorkerEvent::Ready);
+
+        let consumers = Arc::new(ConsumerSettings {
+            worker: self.id.clone(),
+            source: self.source.clone(),
+            budget: ByteBudget::new(self.settings.memory_budget),
+            checkpoint: self.settings.checkpoint,
+            failure: self.settings.failure,
+            warn_after: self.settings.warn_after,
+            lost_grace: self.timing.lease_duration,
+            clock: clock.clone(),
+            tasks,
+        });
+        let (done, finished) = mpsc::channel(64);
+        let running = Running {
+            processor: self.processor.clone(),
+            starts: streams
+                .into_iter()
+                .map(|(stream, start)| (stream.id, start))
+                .collect(),
+            observer: self.settings.observer.clone(),
+            metrics: self.settings.metrics.clone(),
+            drain_limit: self.settings.drain_limit,
+            consumers,
+            clock,
+            rng,
+            draining: CancellationToken::new(),
+            live: BTreeMap::new(),
+            done,
+            report: ShutdownReport::default(),
+        };
+        running.run(stop, membership, finished).await
+    }
+}
+
+/// A worker that has joined.
+struct Running {
+    processor: ProcessorFactory,
+    starts: BTreeMap<StreamId, StartFrom>,
+    observer: Observer,
+    metrics: Arc<dyn Metrics>,
+    drain_limit: Duration,
+    consumers: Arc<ConsumerSettings>,
+    clock: Clock,
+    rng: fastrand::Rng,
+    draining: CancellationToken,
+    live: BTreeMap<ShardRef, Live>,
+    done: mpsc::Sender<(ShardRef, Option<Finished>)>,
+    report: ShutdownReport,
+}
+
+/// A shard with a consumer.
+struct Live {
+    kill: CancellationToken,
+    /// The shard was granted again while its old consumer still ends: two never run at once.
+    next: Option<Grant>,
+}
+
+impl Running {
+    async fn run(
+        mut self,
+        mut stop: impl Future<Output = ()> + Unpin,
+        mut membership: Membership,
+        mut finished: mpsc::Receiver<(ShardRef, Option<Finished>)>,
+    ) -> Result<ShutdownReport, RunError> {
+        let mut failed = None;
+        let asked = loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break self.clock.now(),
+                Some((shard, finished)) = finished.recv() => self.finish(shard, finished),
+                event = membership.events.recv() => match event {
+                    Some(LeaseEvent::Granted(grant)) => self.grant(*grant),
+                    Some(LeaseEvent::Failed(error)) => {
+                        failed = Some(error);
+                        break self.clock.now();
+                    }
+                    None => break self.clock.now(),
+                },
+            }
+        };
+        membership.control.stop_taking();
+        self.draining.cancel();
+        self.drain(asked + self.drain_limit, &mut membership, &mut finished)
+            .await;
+        self.report.unreleased = membership
+            .control
+            .leave(self.clock.now() + LEAVE_LIMIT)
+            .await;
+        self.report.took = self.clock.now() - asked;
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(self.report),
+        }
+    }
+
+    /// Waits for the consumers; drops those that have not ended by `deadline`.
+    async fn drain(
+        &mut self,
+        deadline: Instant,
+        membership: &mut Membership,
+        finished: &mut mpsc::Receiver<(ShardRef, Option<Finished>)>,
+    ) {
+        let mut overdue = false;
+        while !self.live.is_empty() {
+            tokio::select! {
+                biased;
+                Some((shard, finished)) = finished.recv() => self.finish(shard, finished),
+                // Grants that were under way are refused by dropping them: `leave` frees their leases.
+                Some(_) = membership.events.recv() => {}
+                () = self.clock.sleep_until(deadline), if !overdue => {
+                    overdue = true;
+                    for live in self.live.values() {
+                        live.kill.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    fn grant(&mut self, grant: Grant) {
+        let shard = ShardRef {
+            stream: grant.stream.id.clone(),
+            shard: grant.shard.clone(),
+        };
+        match self.live.get_mut(&shard) {
+            Some(live) => live.next = Some(grant),
+            None => self.start(shard, grant),
+        }
+    }
+
+    fn start(&mut self, shard: ShardRef, grant: Grant) {
+        let Some(configured) = self.starts.get(&shard.stream).copied() else {
+            tracing::warn!(%shard, "granted a shard of a stream that this worker does not read");
+            return;
+        };
+        let position = grant.position.clone();
+        let metrics = ShardMetrics::new(
+            self.metrics.clone(),
+            shard.stream.clone(),
+            shard.shard.clone(),
+        );
+        let processor = (self.processor)(&shard.shard);
+        let (settings, stop) = (self.consumers.clone(), self.draining.clone());
+        let seed = self.rng.u64(..);
+        let consumer = Consumer::new(settings, grant, configured, processor, metrics, seed, stop);
+        let Some(consumer) = consumer else {
+            tracing::warn!(%shard, "granted a shard that is at its end");
+            return;
+        };
+        tracing::info!(%shard, %position, "shard starts");
+        (self.observer)(&WorkerEvent::Granted {
+            shard: shard.clone(),
+            position,
+        });
+        let kill = CancellationToken::new();
+        self.live.insert(
+            shard.clone(),
+            Live {
+                kill: kill.clone(),
+                next: None,
+            },
+        );
+        let done = self.done.clone();
+        self.consumers.tasks.spawn(async move {
+            let finished = tokio::select! {
+                biased;
+                finished = Box::pin(consumer.run()) => Some(finished),
+                () = kill.cancelled() => None,
+            };
+            let _ = done.send((shard, finished)).await; // the receiver is gone when the worker is
+        });
+    }
+
+    fn finish(&mut self, shard: ShardRef, finished: Option<Finished>) {
+        let next = self.live.remove(&shard).and_then(|live| live.next);
+        let event = match finished {
+            None => {
+                self.report.abandoned.push(shard.clone());
+                WorkerEvent::Abandoned(shard.clone())
+            }
+            Some(Finished { outcome, failure }) => self.outcome(&shard, outcome, failure),
+        };
+        tracing::info!(%shard, how = %event.how(), "shard stopped");
+        (self.observer)(&event);
+        if let Some(grant) = next
+            && !self.draining.is_cancelled()
+        {
+            self.start(shard, grant);
+        }
+    }
+
+    fn outcome(
+        &mut self,
+        shard: &ShardRef,
+        outcome: Outcome,
+        failure: Option<String>,
+    ) -> WorkerEvent {
+        match outcome {
+            Outcome::Ended => WorkerEvent::Ended(shard.clone()),
+            Outcome::Lost => WorkerEvent::Lost(shard.clone()),
+            Outcome::Drained => {
+                self.report.drained.push(shard.clone());
+                WorkerEvent::Drained(shard.clone())
+            }
+            Outcome::Halted | Outcome::Unreadable => {
+                let failure = failure.unwrap_or_default();
+                let metrics = crate::metrics::SHARDS_HALTED;
+                self.metrics
+                    .record(metrics, Some((&shard.stream, &shard.shard)), 1.0);
+                tracing::error!(%shard, %failure, "shard is halted on this worker; its checkpoint has not moved");
+                self.report.halted.push(HaltedShard {
+                    shard: shard.clone(),
+                    failure: failure.clone(),
+                });
+                WorkerEvent::Halted {
+                    shard: shard.clone(),
+                    failure,
+                }
+            }
+        }
+    }
+}
+
+/// Looks a stream up; tries again, for about half a minute, what may heal.
+async fn describe(
+    api: &dyn KinesisApi,
+    address: &StreamAddress,
+    clock: &Clock,
+    rng: &mut fastrand::Rng,
+) -> Result<Stream, RunError> {
+    let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    let mut attempt = 0;
+    loop {
+        match api.describe_stream(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(source) if attempt >= 10 || !worth_waiting(source.kind()) => {
+                return Err(RunError::Stream {
+                    stream: address.clone(),
+                    source,
+                });
+            }
+            Err(error) => {
+                tracing::warn!(stream = %address, attempt, error = %chain(&error), "cannot describe the stream yet");
+                clock.sleep(backoff.delay(attempt, rng)).await;
+                attempt += 1;
+            }
+        }
+    }
+}
+
+/// A missing permission at the start is a mistake, not an outage.
+fn worth_waiting(kind: ApiErrorKind) -> bool {
+    kind.is_retryable() && kind != ApiErrorKind::AccessDenied
+}
