@@ -130,11 +130,13 @@ impl Emulator {
             return Delivery::Whole(front::unknown_operation(Service::Kinesis));
         };
         self.count(service, operation);
+        let source = self.source(service, operation, body);
         let call = Call {
             service,
             operation,
             caller,
             body,
+            source: source.as_ref(),
         };
         let Verdict {
             latency,
@@ -184,6 +186,16 @@ impl Emulator {
             Service::Kinesis => lock(&self.shared.kinesis).call(now, call.operation, call.body),
             Service::DynamoDb => lock(&self.shared.dynamodb).call(now, call.operation, call.body),
         }
+    }
+
+    /// The stream and the shard that a `GetRecords` reads, if a rule may ask for them.
+    fn source(&self, service: Service, operation: &str, body: &[u8]) -> Option<(String, String)> {
+        if (service, operation) != (Service::Kinesis, "GetRecords") || !self.faults().read_bodies()
+        {
+            return None;
+        }
+        let request: serde_json::Value = serde_json::from_slice(body).ok()?;
+        lock(&self.shared.kinesis).source_of(request["ShardIterator"].as_str()?)
     }
 
     fn count(&self, service: Service, operation: &str) {

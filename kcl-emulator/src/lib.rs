@@ -3,15 +3,16 @@
 //! # What it holds
 //!
 //! ```text
-//!  aws-sdk client ──> InProcess ─┐                          ┌─> Kinesis    (a pure state machine)
+//!  aws-sdk client ──> InProcess ─┐                            ┌─> Kinesis   a pure state machine
 //!                                ├─> Emulator::call ─> Faults ┤
-//!  any SDK ──HTTP──> Server ─────┘   X-Amz-Target           └─> DynamoDB   (dynoxide, in memory)
+//!  any SDK ──HTTP──> Server ─────┘   X-Amz-Target             └─> DynamoDB  dynoxide, in memory
 //! ```
 //!
 //! Two fronts on one state. [`InProcess`] plugs into any `aws-sdk-*` client: no socket, no spawned task, and a paused
 //! tokio clock moves everything. [`Server`] answers any SDK over loopback HTTP/1.1 or h2c. Both hand a request to
 //! [`Emulator::call`], which tells the services apart by `X-Amz-Target`, lets [`Faults`] have their say, and asks the
-//! service for its reply at the present time of the [`EmulatorClock`].
+//! service for its reply at the present time of the [`EmulatorClock`]. The program `kcl-emulator` is a [`Server`] with
+//! options.
 //!
 //! # What it must never do
 //!

@@ -73,6 +73,11 @@ impl Faults {
         lock(&self.state).counts.clone()
     }
 
+    /// Whether [`Call::source`] matters.
+    pub(crate) fn read_bodies(&self) -> bool {
+        lock(&self.state).rules.iter().any(ActiveRule::reads_bodies)
+    }
+
     pub(crate) fn judge(&self, now: SystemTime, call: &Call<'_>) -> Verdict {
         let State {
             rng: _,

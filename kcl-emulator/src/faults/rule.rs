@@ -54,6 +54,9 @@ impl Rule {
     }
 
     /// Only requests whose body contains this text, such as a lease key or a stream name.
+    ///
+    /// `GetRecords` names its shard by an opaque iterator: it fits if the iterator's stream name or shard id contains
+    /// the text.
     pub fn body_contains(mut self, text: impl Into<String>) -> Self {
         self.body = Some(text.into());
         self
@@ -107,6 +110,8 @@ pub(crate) struct Call<'a> {
     pub(crate) operation: &'a str,
     pub(crate) caller: Option<&'a str>,
     pub(crate) body: &'a [u8],
+    /// Stream and shard id behind the body's iterator, if that was asked for.
+    pub(crate) source: Option<&'a (String, String)>,
 }
 
 /// A rule at work.
@@ -126,6 +131,11 @@ impl ActiveRule {
             rng,
             fitted: 0,
         }
+    }
+
+    /// Whether it depends on what a request mentions.
+    pub(crate) fn reads_bodies(&self) -> bool {
+        self.rule.body.is_some()
     }
 
     /// Whether the fault befalls this request.
@@ -160,12 +170,20 @@ impl ActiveRule {
                 .as_deref()
                 .is_none_or(|caller| call.caller == Some(caller))
             && window.as_ref().is_none_or(|window| window.contains(&now))
-            && body
-                .as_deref()
-                .is_none_or(|text| contains(call.body, text.as_bytes()))
+            && body.as_deref().is_none_or(|text| call.mentions(text))
     }
 }
 
-fn contains(body: &[u8], text: &[u8]) -> bool {
-    text.is_empty() || body.windows(text.len()).any(|window| window == text)
+impl Call<'_> {
+    fn mentions(&self, text: &str) -> bool {
+        let text_bytes = text.as_bytes();
+        text.is_empty()
+            || self
+                .body
+                .windows(text.len())
+                .any(|window| window == text_bytes)
+            || self
+                .source
+                .is_some_and(|(stream, shard)| stream.contains(text) || shard.contains(text))
+    }
 }

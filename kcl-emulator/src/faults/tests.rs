@@ -8,12 +8,14 @@ const RENEWAL: Call<'_> = Call {
     operation: "UpdateItem",
     caller: Some("worker-1"),
     body: br#"{"Key":{"leaseKey":{"S":"shardId-000000000001"}}}"#,
+    source: None,
 };
 const READ: Call<'_> = Call {
     service: Service::Kinesis,
     operation: "GetRecords",
     caller: None,
     body: b"{}",
+    source: None,
 };
 
 fn at(seconds: u64) -> SystemTime {

@@ -119,6 +119,12 @@ impl Kinesis {
         Ok(ShardIterator { shard_iterator })
     }
 
+    /// Stream and shard id that an iterator of ours reads, whatever its age.
+    pub(crate) fn source_of(&self, iterator: &str) -> Option<(String, String)> {
+        let (numbers, stream): ([u64; 4], _) = self.sealer.unseal(token::ITERATOR, iterator)?;
+        Some((stream, shard::id(u32::try_from(numbers[2]).ok()?)))
+    }
+
     fn iterator(
         &mut self,
         now: Time,

@@ -193,3 +193,30 @@ async fn a_lost_reply_doubles_a_record() {
     assert_eq!(page(&client, &iterator).await.records().len(), 2);
     assert_eq!(emulator.counts()["kinesis:PutRecords"], 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_finds_a_shard_behind_its_iterator() {
+    let emulator = Emulator::builder().build();
+    let config = emulator
+        .sdk_config()
+        .into_builder()
+        .retry_config(RetryConfig::disabled());
+    let client = Client::new(&config.build());
+    client
+        .create_stream()
+        .stream_name(STREAM)
+        .shard_count(2)
+        .send()
+        .await
+        .unwrap();
+    let read = async |shard: &str| {
+        let iterator = iterator(&client, shard).await;
+        client.get_records().shard_iterator(iterator).send().await
+    };
+    let rule = Rule::new(Fault::Throttle).operation("GetRecords");
+    emulator
+        .faults()
+        .add(rule.body_contains("shardId-000000000001"));
+    read("shardId-000000000000").await.unwrap();
+    read("shardId-000000000001").await.unwrap_err();
+}
