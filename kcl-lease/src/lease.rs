@@ -34,6 +34,13 @@ impl LeaseKey {
         }
     }
 
+    /// The key of another shard of the same stream.
+    #[must_use]
+    pub fn sibling(&self, shard: ShardId) -> Self {
+        let stream = self.stream.clone();
+        Self { stream, shard }
+    }
+
     /// Reads a key back; `None` when it has neither form.
     #[must_use]
     pub fn parse(key: &str) -> Option<Self> {

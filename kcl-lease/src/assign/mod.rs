@@ -1,0 +1,212 @@
+//! Which leases this worker takes next. Pure: the same view, settings and random numbers give the same moves.
+//!
+//! Every worker plans alone, and conditional writes arbitrate. The rules, first to last:
+//!
+//! 1. Leases under this worker's own id that it does not hold are those of its previous life: it takes them back at once,
+//!    expired or not. The counter fences the previous life.
+//! 2. Free and expired leases up to the target `ceil(startable leases / live workers)`, the longest free first, then by
+//!    chance so that workers do not collide. What was free for two lease durations is taken regardless of the target:
+//!    nobody else can or will.
+//! 3. Only when nothing is free: single leases from the most loaded worker while it has at least two more than this one.
+//!    Which ones is *not* left to chance: when several workers want from the same one they want the same leases, so that
+//!    the conditional write leaves it no poorer than one of them would have.
+//!
+//! A lease is startable once every parent's lease has ended or is gone (where the Java KCL takes it and lets it block). A
+//! difference of one never moves a lease, so a balanced fleet stands still, also beside Java 2.x workers, whose target is
+//! the same and who do not steal for a difference of one either.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use kcl_core::WorkerId;
+
+use crate::view::{Life, View};
+use crate::{Lease, LeaseKey};
+
+/// The worker that plans.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Me<'a> {
+    /// Its id.
+    pub(crate) worker: &'a WorkerId,
+    /// What it holds, whatever the view says of the owner.
+    pub(crate) held: &'a BTreeSet<LeaseKey>,
+    /// What it gave up for good: it never takes these.
+    pub(crate) shunned: &'a BTreeSet<LeaseKey>,
+    /// The most that it may hold; `None` means no limit.
+    pub(crate) max_leases: Option<NonZeroU32>,
+}
+
+/// What to do next. Later evidence of life may add a move that fences a worker before its leases are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// Take a lease that nobody alive holds.
+    Take(Claim),
+    /// Take a lease from a live worker, for balance.
+    Steal(Claim),
+}
+
+/// A lease to become the owner of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// As it was seen; its fence is what the write expects.
+    pub(crate) lease: Lease,
+    /// Leases of parents that the view does not show. They must be ended or absent by a consistent read as well, because
+    /// a torn scan can miss a lease. Empty once the lease has progressed: its parents were done then.
+    pub(crate) verify: Vec<LeaseKey>,
+    /// For the log.
+    pub(crate) why: &'static str,
+}
+
+/// The next moves. They are independent of each other, and in the order of their urgency.
+pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::Rng) -> Vec<Move> {
+    let board = Board::new(view, me, now);
+    let limit = me.max_leases.map_or(usize::MAX, |max| max.get() as usize);
+    let target = board.startable.div_ceil(board.workers.len()).min(limit);
+    let mut mine = me.held.len();
+    let mut moves = Vec::new();
+
+    for lease in board.own.iter().take(limit.saturating_sub(mine)) {
+        moves.push(Move::Take(claim(view, lease, "own from an earlier life")));
+    }
+    mine += moves.len();
+    let room = limit.saturating_sub(mine);
+    let need = target.saturating_sub(mine).min(room);
+
+    if !board.available.is_empty() {
+        let patience = 2 * view.lease_duration();
+        let mut available = board.available;
+        rng.shuffle(&mut available);
+        available.sort_by_key(|(_, since)| *since);
+        let overdue = available.partition_point(|(_, since)| *since + patience <= now);
+        for (lease, _) in available.iter().take(need.max(overdue).min(room)) {
+            let why = if lease.owner.is_some() {
+                "expired"
+            } else {
+                "free"
+            };
+            moves.push(Move::Take(claim(view, lease, why)));
+        }
+    } else if board.own.is_empty() {
+        let mut stolen = steal(board.loads, mine, need);
+        rng.shuffle(&mut stolen);
+        let steal = |lease| Move::Steal(claim(view, lease, "balance"));
+        moves.extend(stolen.into_iter().map(steal));
+    }
+    moves
+}
+
+fn steal<'a>(
+    mut loads: BTreeMap<&'a WorkerId, Load<'a>>,
+    mine: usize,
+    need: usize,
+) -> Vec<&'a Lease> {
+    let mut stolen = Vec::new();
+    while stolen.len() < need {
+        // Of equals `max_by_key` prefers the last, and `pop` the highest key: the same for every worker that looks.
+        let movable = loads.values_mut().filter(|load| !load.movable.is_empty());
+        let Some(most) = movable.max_by_key(|load| load.leases) else {
+            break;
+        };
+        if most.leases < mine + stolen.len() + 2 {
+            break;
+        }
+        most.leases -= 1;
+        stolen.extend(most.movable.pop());
+    }
+    stolen
+}
+
+/// What another live worker holds.
+#[derive(Default)]
+struct Load<'a> {
+    leases: usize,
+    /// Those that this worker may take, in the order of their keys.
+    movable: Vec<&'a Lease>,
+}
+
+/// The leases sorted by what can be done with them.
+struct Board<'a> {
+    /// Those with a sign of life, and this one.
+    workers: BTreeSet<&'a WorkerId>,
+    /// How many leases can be read now, by whomever.
+    startable: usize,
+    /// Startable ones under this worker's id that it does not hold.
+    own: Vec<&'a Lease>,
+    /// Startable ones without a live holder, and since when.
+    available: Vec<(&'a Lease, Instant)>,
+    /// Startable ones of the other live workers.
+    loads: BTreeMap<&'a WorkerId, Load<'a>>,
+}
+
+impl<'a> Board<'a> {
+    fn new(view: &'a View, me: &Me<'a>, now: Instant) -> Self {
+        let mut board = Self {
+            workers: BTreeSet::from([me.worker]),
+            startable: 0,
+            own: Vec::new(),
+            available: Vec::new(),
+            loads: BTreeMap::new(),
+        };
+        for (lease, life) in view.judged(now) {
+            if life == Life::Live {
+                board.workers.extend(&lease.owner);
+            }
+            let held = me.held.contains(&lease.key);
+            if !held && !is_startable(view, lease) {
+                continue;
+            }
+            board.startable += 1;
+            let shunned = me.shunned.contains(&lease.key);
+            match (&lease.owner, life) {
+                _ if held => {}
+                (Some(owner), Life::Live) if owner != me.worker => {
+                    let load = board.loads.entry(owner).or_default();
+                    load.leases += 1;
+                    if !shunned {
+                        load.movable.push(lease);
+                    }
+                }
+                _ if shunned => {}
+                (_, Life::Free(since) | Life::Expired(since)) if !owned_by(lease, me.worker) => {
+                    board.available.push((lease, since));
+                }
+                (_, Life::Live | Life::Free(_) | Life::Expired(_)) => board.own.push(lease),
+            }
+        }
+        board
+    }
+}
+
+fn owned_by(lease: &Lease, worker: &WorkerId) -> bool {
+    lease.owner.as_ref() == Some(worker)
+}
+
+/// True when the lease can be read now: it has not ended, and no parent is known that has not.
+pub(crate) fn is_startable(view: &View, lease: &Lease) -> bool {
+    let blocks = |parent: LeaseKey| view.get(&parent).is_some_and(|parent| !parent.has_ended());
+    !lease.has_ended() && !parents(lease).any(blocks)
+}
+
+fn parents(lease: &Lease) -> impl Iterator<Item = LeaseKey> {
+    lease
+        .parents
+        .iter()
+        .map(|parent| lease.key.sibling(parent.clone()))
+}
+
+fn claim(view: &View, lease: &Lease, why: &'static str) -> Claim {
+    let unseen = parents(lease).filter(|parent| view.get(parent).is_none());
+    let verify = if lease.position.has_progressed() {
+        Vec::new()
+    } else {
+        unseen.collect()
+    };
+    let lease = lease.clone();
+    Claim { lease, verify, why }
+}
+
+#[cfg(test)]
+mod fleet_tests;
+#[cfg(test)]
+mod tests;

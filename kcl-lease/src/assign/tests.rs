@@ -1,0 +1,161 @@
+use std::time::Duration;
+
+use kcl_core::Position;
+
+use super::*;
+use crate::testing::{key, lease, start};
+
+const TEN: Duration = Duration::from_secs(10);
+
+/// Plans for worker `me` on a table of text, one word per lease: `shard:owner`, an owner with `!` has expired, `!!` is
+/// silent for three lease durations; `-` is free, `-!!` since long; `END` has ended. `<p` after the owner names a parent.
+/// Returns the moves as sorted words: `+shard` for a take, `~shard` for a steal.
+fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
+    let now = start();
+    let mut view = View::new(TEN);
+    for word in leases.split_whitespace() {
+        let (shard, rest) = word.split_once(':').unwrap();
+        let (owner, parents) = rest.split_once('<').unwrap_or((rest, ""));
+        let silent = match owner.matches('!').count() {
+            0 => Duration::ZERO,
+            1 => TEN,
+            _ => 3 * TEN,
+        };
+        let owner = owner.trim_end_matches('!');
+        let mut lease = lease(
+            shard,
+            if matches!(owner, "-" | "END") {
+                ""
+            } else {
+                owner
+            },
+            1,
+        );
+        lease.parents = parents
+            .split(',')
+            .filter(|p| !p.is_empty())
+            .map(|p| p.parse().unwrap())
+            .collect();
+        if owner == "END" {
+            lease.position = Position::ShardEnd;
+        }
+        view.observe(lease, now - silent);
+    }
+    let held = held.split_whitespace().map(key).collect();
+    let me = Me {
+        worker: &"me".parse().unwrap(),
+        held: &held,
+        shunned: &[key("shunned"), key("shunned2")].into(),
+        max_leases: max.and_then(NonZeroU32::new),
+    };
+    let mut moves: Vec<String> = plan(&view, &me, now, &mut fastrand::Rng::with_seed(7))
+        .iter()
+        .map(|m| match m {
+            Move::Take(claim) => format!("+{}", claim.lease.key),
+            Move::Steal(claim) => format!("~{}", claim.lease.key),
+        })
+        .collect();
+    moves.sort();
+    moves.join(" ")
+}
+
+#[test]
+fn what_is_taken() {
+    let table = [
+        // leases                              | held | moves
+        ("a:-", "", "+a"),
+        ("a:bar", "", ""), // first sight of an owned lease: not taken
+        ("a:bar!", "", "+a"),
+        ("a:-  b:-  c:-", "", "+a +b +c"),
+        // Two workers, target 2 of 4.
+        ("a:bar b:bar c:bar! d:bar!", "", "+c +d"),
+        ("a:me b:bar c:-", "a", "+c"),
+        ("a:me b:me c:bar d:-", "a b", ""), // at the target: left to bar
+        ("a:me b:me c:bar d:-!!", "a b", "+d"), // but not for ever
+        // A free lease is taken before any is stolen, and never both at once.
+        ("a:- b:bar c:bar d:bar", "", "+a"),
+        // Own leases of an earlier life: at once, regardless of the target.
+        ("a:me b:me c:me d:bar", "", "+a +b +c"),
+        ("a:me b:me! c:bar", "a", "+b"),
+        // Ended leases, and children of parents that have not ended, do not count and are not taken.
+        ("a:END b:-<a c:-<a", "", "+b +c"),
+        ("a:bar b:-<a c:-<a", "", ""),
+        ("a:END b:bar m:-<a,b", "", ""),
+        ("m:-<gone", "", "+m"),
+        // What this worker halted.
+        ("shunned:- a:-", "", "+a"),
+        ("shunned:me a:-", "", "+a"),
+    ];
+    for (leases, held, moves) in table {
+        assert_eq!(plan_text(leases, held, None), moves, "{leases} | {held}");
+    }
+}
+
+#[test]
+fn what_is_stolen() {
+    let table = [
+        // leases                                   | held | moves
+        ("a:bar b:bar", "", "~b"),
+        ("a:bar", "", ""),                     // one lease, two workers: stays
+        ("a:bar b:bar c:me", "c", ""),         // a difference of one: stays
+        ("a:bar b:bar c:bar d:me", "d", "~c"), // 3:1 -> 2:2
+        ("a:bar b:baz c:baz d:baz e:baz f:baz", "", "~e ~f"), // from the most loaded
+        (
+            "a:bar b:bar c:bar d:bar e:baz f:baz g:baz h:baz",
+            "",
+            "~d ~h",
+        ), // ends at 3 3 2
+        ("a:bar b:bar c:bar d:-<a e:-<a f:-<a", "", "~c"), // blocked ones do not count
+        ("a:bar shunned:bar shunned2:bar", "", "~a"),
+        ("shunned:bar shunned2:bar", "", ""),
+    ];
+    for (leases, held, moves) in table {
+        assert_eq!(plan_text(leases, held, None), moves, "{leases} | {held}");
+    }
+}
+
+#[test]
+fn max_leases_is_a_ceiling_for_every_rule() {
+    let table = [
+        ("a:- b:- c:-", "", 2, 2),
+        ("a:-!! b:-!! c:-!!", "", 1, 1),
+        ("a:me b:me c:me", "", 2, 2),
+        ("a:me b:-", "a", 1, 0),
+        ("a:bar b:bar c:bar d:bar e:bar f:bar", "", 1, 1),
+    ];
+    for (leases, held, max, count) in table {
+        let moves = plan_text(leases, held, Some(max));
+        assert_eq!(moves.split_whitespace().count(), count, "{leases}: {moves}");
+    }
+}
+
+#[test]
+fn an_absent_parent_is_verified_until_the_child_has_progressed() {
+    let (now, mut view) = (start(), View::new(TEN));
+    let mut child = lease("child", "", 0);
+    child.parents = ["a".parse().unwrap(), "b".parse().unwrap()].into();
+    let ended = Lease {
+        position: Position::ShardEnd,
+        ..lease("a", "bar", 9)
+    };
+    view.observe(ended, now);
+    for (position, verify) in [
+        (Position::TrimHorizon, vec![key("b")]),
+        (Position::at("5".parse().unwrap(), 0), vec![]),
+    ] {
+        child.position = position;
+        view.observe(child.clone(), now);
+        let (held, shunned) = (BTreeSet::new(), BTreeSet::new());
+        let me = Me {
+            worker: &"me".parse().unwrap(),
+            held: &held,
+            shunned: &shunned,
+            max_leases: None,
+        };
+        let moves = plan(&view, &me, now, &mut fastrand::Rng::with_seed(1));
+        let [Move::Take(claim)] = &moves[..] else {
+            panic!("{moves:?}")
+        };
+        assert_eq!(claim.verify, verify);
+    }
+}
