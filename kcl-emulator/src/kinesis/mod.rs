@@ -6,7 +6,7 @@
 //!                            └── now is an argument; chance comes from the seed
 //! ```
 //!
-//! Records are encoded once, when they are put; a page is their concatenation. A codec beside [`crate::wire::json`]
+//! Records are encoded once, when they are put; a page is their concatenation. A codec beside the one in `wire/json`
 //! needs nothing from the operations but their shapes.
 //!
 //! Not here: consumers with `SubscribeToShard`, encryption, channels, resource policies, enhanced monitoring. Their
@@ -20,6 +20,7 @@ mod hash_range;
 mod iterators;
 mod list_shards;
 mod put;
+mod put_requests;
 mod read;
 mod record;
 mod reshard;

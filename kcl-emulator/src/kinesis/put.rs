@@ -1,10 +1,9 @@
-//! `PutRecord`, `PutRecords`, and a loader that fills a stream fast.
+//! Records are put: one by one, in batches, or by a loader that fills a stream fast.
 
 use std::time::SystemTime;
 
 use bytes::BytesMut;
 use fastrand::Rng;
-use serde::{Deserialize, Serialize};
 
 use super::Kinesis;
 use super::error::{Code, Error};
@@ -12,11 +11,10 @@ use super::hash_range;
 use super::sequence::SequenceNumber;
 use super::shard::{self, Shard};
 use super::stream::Stream;
-use super::target::{self, Target, throttled};
+use super::target::{self, throttled};
 use super::time::Time;
 use super::validate::Checks;
 use crate::Limits;
-use crate::wire::{Blob, Text};
 
 const MAX_ENTRIES: usize = 500;
 /// Data and partition keys of one `PutRecords`.
@@ -52,65 +50,6 @@ pub struct Put {
     pub sequence_number: SequenceNumber,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct PutRecordRequest<'a> {
-    stream_name: Option<String>,
-    #[serde(rename = "StreamARN")]
-    stream_arn: Option<String>,
-    data: Option<Blob>,
-    #[serde(borrow)]
-    partition_key: Option<Text<'a>>,
-    #[serde(borrow)]
-    explicit_hash_key: Option<Text<'a>>,
-    sequence_number_for_ordering: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct PutRecordsRequest<'a> {
-    stream_name: Option<String>,
-    #[serde(rename = "StreamARN")]
-    stream_arn: Option<String>,
-    #[serde(borrow)]
-    records: Option<Vec<RequestEntry<'a>>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct RequestEntry<'a> {
-    data: Option<Blob>,
-    #[serde(borrow)]
-    partition_key: Option<Text<'a>>,
-    #[serde(borrow)]
-    explicit_hash_key: Option<Text<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct PutRecordReply {
-    shard_id: String,
-    sequence_number: String,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct PutRecordsReply {
-    failed_record_count: usize,
-    records: Vec<ResultEntry>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum ResultEntry {
-    Put(PutRecordReply),
-    #[serde(rename_all = "PascalCase")]
-    Failed {
-        error_code: &'static str,
-        error_message: String,
-    },
-}
-
 impl Kinesis {
     /// `PutRecords`: each entry succeeds or fails alone.
     ///
@@ -127,7 +66,7 @@ impl Kinesis {
         self.put_entries(now, stream, entries)
     }
 
-    fn put_entries(
+    pub(super) fn put_entries(
         &mut self,
         now: Time,
         stream: &str,
@@ -136,13 +75,6 @@ impl Kinesis {
         let mut checks = Checks::default();
         checks.at_least("records", entries.len(), 1);
         checks.at_most("records", entries.len(), MAX_ENTRIES);
-        for (nth, entry) in (1..).zip(entries) {
-            check_key(
-                &mut checks,
-                || format!("records.{nth}.member."),
-                entry.partition_key,
-            );
-        }
         checks.finish()?;
         let Self {
             streams,
@@ -152,9 +84,16 @@ impl Kinesis {
             ..
         } = self;
         let stream = target::serving(streams, stream, account)?;
+        let mut checks = Checks::default();
         for (nth, entry) in (1..).zip(entries) {
-            check_size(|| format!("records.{nth}.member."), stream, entry)?;
+            check(
+                &mut checks,
+                || format!("records.{nth}.member."),
+                stream,
+                entry,
+            );
         }
+        checks.finish()?;
         let total: usize = entries.iter().map(size).sum();
         if total > MAX_REQUEST {
             return Err(Error::invalid(format!(
@@ -168,7 +107,8 @@ impl Kinesis {
         Ok(entries.iter().map(&mut put).collect())
     }
 
-    /// Fills a stream without regard to rates or to the size of a request: for benchmarks and simulations.
+    /// Fills a stream without regard to rates or to the size of a request: for benchmarks and
+    /// simulations.
     ///
     /// # Errors
     /// If the stream is unknown, or a record breaks a limit on shapes; the records before it are in the stream.
@@ -191,9 +131,8 @@ impl Kinesis {
         let mut loaded = 0;
         for entry in entries {
             let mut checks = Checks::default();
-            check_key(&mut checks, String::new, entry.partition_key);
+            check(&mut checks, String::new, stream, &entry);
             checks.finish()?;
-            check_size(String::new, stream, &entry)?;
             if buffer.capacity() < 1 << 16 {
                 buffer = BytesMut::with_capacity(1 << 20);
             }
@@ -211,38 +150,12 @@ impl Kinesis {
         Ok(loaded)
     }
 
-    pub(super) fn put_record(
+    pub(super) fn put_entry(
         &mut self,
         now: Time,
-        request: PutRecordRequest<'_>,
-    ) -> Result<PutRecordReply, Error> {
-        let PutRecordRequest {
-            stream_name,
-            stream_arn,
-            data,
-            partition_key,
-            explicit_hash_key,
-            ..
-        } = request;
-        let entry = RequestEntry {
-            data,
-            partition_key,
-            explicit_hash_key,
-        };
-        let mut checks = Checks::default();
-        entry.check(&mut checks, String::new);
-        checks.finish()?;
-        if let Some(text) = &request.sequence_number_for_ordering
-            && SequenceNumber::parse(text).is_none()
-        {
-            return Err(Error::invalid(format!(
-                "ExclusiveMinimumSequenceNumber {text} used in PutRecord is invalid."
-            )));
-        }
-        let name = self.named(&Target {
-            stream_name,
-            stream_arn,
-        })?;
+        stream: &str,
+        entry: &Entry<'_>,
+    ) -> Result<Put, Error> {
         let Self {
             streams,
             account,
@@ -250,97 +163,19 @@ impl Kinesis {
             rng,
             ..
         } = self;
-        let stream = target::serving(streams, &name, account)?;
-        let entry = entry.parse()?;
-        check_size(String::new, stream, &entry)?;
-        Ok(append(
+        let stream = target::serving(streams, stream, account)?;
+        let mut checks = Checks::default();
+        check(&mut checks, String::new, stream, entry);
+        checks.finish()?;
+        append(
             stream,
             account,
             *limits,
             now,
             rng,
             &mut BytesMut::new(),
-            &entry,
-        )?
-        .into())
-    }
-
-    pub(super) fn put_records_request(
-        &mut self,
-        now: Time,
-        request: PutRecordsRequest<'_>,
-    ) -> Result<PutRecordsReply, Error> {
-        let PutRecordsRequest {
-            stream_name,
-            stream_arn,
-            records,
-        } = request;
-        let mut checks = Checks::default();
-        checks.present("records", records.as_ref());
-        let records = records.unwrap_or_default();
-        for (nth, entry) in (1..).zip(&records) {
-            entry.check(&mut checks, || format!("records.{nth}.member."));
-        }
-        checks.finish()?;
-        let name = self.named(&Target {
-            stream_name,
-            stream_arn,
-        })?;
-        let entries = records
-            .iter()
-            .map(RequestEntry::parse)
-            .collect::<Result<Vec<_>, _>>()?;
-        let outcomes = self.put_entries(now, &name, &entries)?;
-        Ok(PutRecordsReply {
-            failed_record_count: outcomes.iter().filter(|outcome| outcome.is_err()).count(),
-            records: outcomes.into_iter().map(ResultEntry::from).collect(),
-        })
-    }
-}
-
-impl RequestEntry<'_> {
-    /// Checks what only a request can get wrong.
-    fn check(&self, checks: &mut Checks, path: impl Fn() -> String) {
-        if let (Some(_), Some(_), None) = (&self.data, &self.partition_key, &self.explicit_hash_key)
-        {
-            return;
-        }
-        checks.present(&(path() + "data"), self.data.as_ref());
-        checks.present(&(path() + "partitionKey"), self.partition_key.as_ref());
-        let hash = self.explicit_hash_key.as_ref().map(|text| &*text.0);
-        checks.hash_key(&(path() + "explicitHashKey"), hash);
-    }
-
-    fn parse(&self) -> Result<Entry<'_>, Error> {
-        Ok(Entry {
-            data: self.data.as_ref().map_or(&[], |data| &data.0),
-            partition_key: self.partition_key.as_ref().map_or("", |key| &key.0),
-            explicit_hash_key: match &self.explicit_hash_key {
-                Some(text) => Some(hash_range::parse_explicit(&text.0)?),
-                None => None,
-            },
-        })
-    }
-}
-
-impl From<Put> for PutRecordReply {
-    fn from(put: Put) -> Self {
-        Self {
-            shard_id: put.shard_id,
-            sequence_number: put.sequence_number.to_string(),
-        }
-    }
-}
-
-impl From<Result<Put, Error>> for ResultEntry {
-    fn from(outcome: Result<Put, Error>) -> Self {
-        match outcome {
-            Ok(put) => Self::Put(put.into()),
-            Err(error) => Self::Failed {
-                error_code: error.code().name(),
-                error_message: error.message().to_owned(),
-            },
-        }
+            entry,
+        )
     }
 }
 
@@ -348,7 +183,8 @@ fn size(entry: &Entry<'_>) -> usize {
     entry.data.len() + entry.partition_key.len()
 }
 
-fn check_key(checks: &mut Checks, path: impl Fn() -> String, key: &str) {
+fn check(checks: &mut Checks, path: impl Fn() -> String, stream: &Stream, entry: &Entry<'_>) {
+    let key = entry.partition_key;
     // A key of at most 256 bytes cannot have more characters; most keys end here.
     if key.is_empty() || key.len() > MAX_KEY_CHARS {
         let member = path() + "partitionKey";
@@ -356,14 +192,9 @@ fn check_key(checks: &mut Checks, path: impl Fn() -> String, key: &str) {
         checks.at_least(&member, chars, 1);
         checks.at_most(&member, chars, MAX_KEY_CHARS);
     }
-}
-
-fn check_size(path: impl Fn() -> String, stream: &Stream, entry: &Entry<'_>) -> Result<(), Error> {
-    let mut checks = Checks::default();
     if size(entry) > stream.max_record {
         checks.at_most(&(path() + "data"), size(entry), stream.max_record);
     }
-    checks.finish()
 }
 
 fn append(

@@ -124,8 +124,17 @@ impl Kinesis {
             checks.at_least("shardIterator", iterator.len(), 1);
             checks.at_most("shardIterator", iterator.len(), 512);
         }
-        checks.between("limit", request.limit, 1, 10_000);
+        checks.between("limit", request.limit, 1, i64::MAX);
         checks.finish()?;
+        let limit = request
+            .limit
+            .and_then(|limit| usize::try_from(limit).ok())
+            .unwrap_or(MAX_RECORDS);
+        if limit > MAX_RECORDS {
+            return Err(Error::invalid(format!(
+                "Limit {limit} is greater than {MAX_RECORDS}."
+            )));
+        }
         let iterator = request.shard_iterator.as_deref().unwrap_or_default();
         let position = Position::unseal(self.sealer, now, iterator)?;
         if request.stream_arn.is_some() {
@@ -139,10 +148,6 @@ impl Kinesis {
                 ));
             }
         }
-        let limit = request
-            .limit
-            .and_then(|limit| usize::try_from(limit).ok())
-            .unwrap_or(MAX_RECORDS);
         Ok(json::encode_page(&self.page(now, position, limit)?))
     }
 

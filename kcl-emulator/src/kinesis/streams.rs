@@ -99,7 +99,7 @@ impl Kinesis {
         let mut checks = Checks::default();
         checks.present("streamName", stream_name.as_ref());
         checks.name("streamName", stream_name.as_deref());
-        checks.between("shardCount", shard_count, 1, 100_000);
+        checks.between("shardCount", shard_count, 0, 1_000_000);
         checks.between("maxRecordSizeInKiB", max_record_size, 1024, 10_240);
         check_mode(&mut checks, stream_mode_details.as_ref());
         checks.finish()?;
@@ -108,9 +108,11 @@ impl Kinesis {
             .as_ref()
             .map_or(Mode::Provisioned, ModeDetails::mode);
         let shards = match (mode, shard_count) {
-            (Mode::Provisioned, Some(count)) => u32::try_from(count).unwrap_or(u32::MAX),
+            (Mode::Provisioned, Some(count)) if count > 0 => {
+                u32::try_from(count).unwrap_or(u32::MAX)
+            }
             (Mode::OnDemand, None) => ON_DEMAND_SHARDS,
-            (Mode::Provisioned, None) => {
+            (Mode::Provisioned, None | Some(_)) => {
                 return Err(Error::invalid(
                     "ShardCount must be provided for streams in PROVISIONED mode.",
                 ));

@@ -194,7 +194,7 @@ fn a_page_has_at_most_limit_or_ten_thousand_or_ten_mib() {
             "GetRecords",
             json!({"ShardIterator": iterator, "Limit": 10_001})
         ),
-        "ValidationException"
+        "InvalidArgumentException"
     );
     assert_eq!(
         rig.err("GetRecords", json!({"ShardIterator": iterator, "Limit": 0})),

@@ -77,6 +77,10 @@ fn bad_puts_are_refused_whole() {
     assert_eq!(rig.err("PutRecords", request), "InvalidArgumentException");
     let put = json!({"StreamName": "s", "PartitionKey": "k", "Data": "", "SequenceNumberForOrdering": "7"});
     assert_eq!(rig.err("PutRecord", put), "InvalidArgumentException");
+    for key in ["", &"k".repeat(257)] {
+        let put = json!({"StreamName": "s", "PartitionKey": key, "Data": ""});
+        assert_eq!(rig.err("PutRecord", put), "ValidationException");
+    }
     assert_eq!(rig.drain(0), Vec::<String>::new());
 
     rig.ok(
@@ -166,7 +170,7 @@ fn a_bad_stream_is_not_created() {
         ),
         (
             json!({"StreamName": "x", "ShardCount": 0}),
-            "ValidationException",
+            "InvalidArgumentException",
         ),
         (json!({"StreamName": "x"}), "InvalidArgumentException"),
         (
