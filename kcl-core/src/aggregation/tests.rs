@@ -308,10 +308,6 @@ fn the_default_caps_take_the_fullest_kpl_aggregate() {
 fn an_aggregator_takes_no_more_than_it_may() {
     let mut aggregator = Aggregator::new(60);
     assert!(!aggregator.push("k", None, &[0; 60]), "too long for any");
-    assert!(
-        !aggregator.push(&"k".repeat(1025), None, b""),
-        "key too long"
-    );
     assert!(aggregator.is_empty() && aggregator.finish().is_none());
 
     // 4 + 16 for the frame, 3 for the key, 6 + 31 for the record.
@@ -322,6 +318,21 @@ fn an_aggregator_takes_no_more_than_it_may() {
 
     assert!(aggregator.push("k", Some("1"), b""));
     assert_eq!(aggregator.finish().unwrap().explicit_hash_key.unwrap(), "1");
+}
+
+#[test]
+fn an_aggregator_refuses_what_the_default_caps_would() {
+    let caps = Caps::default();
+    let (longest, longer) = ("k".repeat(caps.key_bytes), "k".repeat(caps.key_bytes + 1));
+    let mut aggregator = Aggregator::new(usize::MAX);
+    assert!(!aggregator.push(&longer, None, b""));
+    assert!(!aggregator.push("k", Some(&longer), b""));
+    assert!(aggregator.push(&longest, Some(&longest), b""));
+    while aggregator.push("k", None, b"") {}
+    let count = caps.user_records;
+    assert_eq!(aggregator.len(), count);
+    let data = aggregator.finish().unwrap().data.to_vec();
+    assert_eq!(unpack_one(data, &caps).0, Unpacked::Aggregate { count });
 }
 
 #[test]

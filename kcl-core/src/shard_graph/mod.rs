@@ -32,14 +32,13 @@ pub struct ShardGraph {
 impl ShardGraph {
     /// The graph of these shards, in any order.
     ///
-    /// Of two with the same id a closed one counts, since a shard never opens again and the pages of a listing are read one
-    /// after the other; otherwise the later one.
+    /// Of two with the same id the closed one counts: the pages of a listing are read one after the other, a shard may close
+    /// in between, and none ever opens again.
     #[must_use]
     pub fn new(shards: impl IntoIterator<Item = Shard>) -> Self {
         let mut graph = Self::default();
         for shard in shards {
-            let known = graph.shards.get(&shard.id);
-            if !(shard.is_open() && known.is_some_and(|known| !known.is_open())) {
+            if graph.shards.get(&shard.id).is_none_or(Shard::is_open) {
                 graph.shards.insert(shard.id.clone(), shard);
             }
         }
