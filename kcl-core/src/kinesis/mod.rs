@@ -10,8 +10,10 @@ use async_trait::async_trait;
 use crate::{ChildShard, RawRecord, Shard, ShardId, StartingPosition, Stream, StreamAddress};
 
 mod error;
+mod sdk;
 
 pub use error::{ApiError, ApiErrorKind};
+pub use sdk::SdkKinesis;
 
 /// Kinesis, as far as a consumer calls it.
 #[async_trait]

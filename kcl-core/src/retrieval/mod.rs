@@ -11,8 +11,10 @@ use crate::metrics::ShardMetrics;
 use crate::{ChildShard, Clock, RawRecord, ShardId, StartingPosition, Stream};
 
 mod budget;
+mod polling;
 
 pub use budget::{BudgetPermit, ByteBudget, MAX_REPLY_BYTES};
+pub use polling::Polling;
 
 /// A way of reading shards: polling, or enhanced fan-out.
 pub trait RecordSource: Send + Sync + fmt::Debug + 'static {
