@@ -122,6 +122,11 @@ impl ShardMetrics {
             .record(metric, Some((&self.shard.0, &self.shard.1)), value);
     }
 
+    /// One figure of the whole worker.
+    pub fn record_worker(&self, metric: Metric, value: f64) {
+        self.metrics.record(metric, None, value);
+    }
+
     /// Adds one to a counter of this shard.
     pub fn count(&self, metric: Metric) {
         self.record(metric, 1.0);

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::start::Done;
 use crate::aggregation::{self, Caps, Unpacked};
 use crate::metrics::{self, ShardMetrics};
-use crate::retrieval::{BudgetPermit, Fetched, ReadError, ShardReader};
+use crate::retrieval::{BudgetPermit, ByteBudget, Fetched, ReadError, ShardReader};
 use crate::{Batch, ChildShard, RawRecord};
 
 /// A batch is closed as soon as it has this many user records, so that a reply full of aggregates is not unpacked at once.
@@ -119,6 +119,8 @@ impl Intake {
 pub(super) async fn read_ahead(
     mut reader: Box<dyn ShardReader>,
     replies: mpsc::Sender<Result<Fetched, ReadError>>,
+    budget: ByteBudget,
+    metrics: ShardMetrics,
     stop: CancellationToken,
 ) {
     loop {
@@ -134,6 +136,7 @@ pub(super) async fn read_ahead(
             () = stop.cancelled() => return,
             reply = reader.next() => reply,
         };
+        metrics.record_worker(metrics::BUDGET_BYTES_USED, budget.used() as f64);
         let last = !matches!(reply, Ok(Fetched::Records { .. }));
         slot.send(reply);
         if last {

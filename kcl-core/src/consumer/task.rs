@@ -108,9 +108,10 @@ impl Consumer {
             metrics: metrics.clone(),
         });
         let reading = CancellationToken::new();
+        let (budget, figures) = (settings.budget.clone(), metrics.clone());
         settings
             .tasks
-            .spawn(read_ahead(reader, sender, reading.clone()));
+            .spawn(read_ahead(reader, sender, budget, figures, reading.clone()));
         let checkpointer = Checkpointer::new(grant.position.clone(), grant.lease.clone());
         Some(Self {
             machine: Machine::new(settings.failure),

@@ -1,0 +1,35 @@
+# `just verify` looks and never writes; `just fix` writes.
+
+default: verify
+
+# Everything that CI runs.
+ci:
+    bash .ci/run
+
+# Format, lints, tests, docs. Writes nothing.
+verify: 
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo test --locked
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Format, and the lints that can mend themselves.
+fix:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# The whole library in one process, with an account at the end.
+quickstart:
+    cargo run --example quickstart
+
+# The emulator against a stock boto3.
+boto3:
+    bash tests/boto3/run.sh
+
+# Framework overhead, memory and the emulator's speed, each as a ratio of one run.
+bench *ARGS:
+    cargo run --release -p kcl-bench -- {{ARGS}}
+
+# Bans, licences, sources, advisories.
+deny:
+    cargo deny check

@@ -1,0 +1,119 @@
+//! Rules of the house that no compiler checks.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// No file may be longer; most are far shorter.
+const LONGEST_FILE: usize = 600;
+/// The library must stay readable: kcl-core and kcl-lease together, without tests.
+const LONGEST_LIBRARY: usize = 8_000;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file of the workspace with its text, by path from the root.
+fn sources() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> = ["kcl-core", "kcl-lease", "kcl-emulator", "examples", "tests", "bench"]
+        .iter()
+        .map(|folder| root().join(folder))
+        .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                files.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    assert!(files.len() > 50, "found only {} files", files.len());
+    files
+}
+
+/// The lines above an inline test module.
+fn without_tests(text: &str) -> usize {
+    text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count()
+}
+
+#[test]
+fn every_select_is_biased() {
+    for (name, text) in sources() {
+        for (at, _) in text.match_indices("select! {") {
+            let body = text[at + "select! {".len()..].trim_start();
+            assert!(
+                body.starts_with("biased;") || name.starts_with("tests/tidy"),
+                "{name}: a `select!` without `biased;` chooses at random, and a replay differs"
+            );
+        }
+    }
+}
+
+#[test]
+fn files_stay_small() {
+    for (name, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= LONGEST_FILE, "{name} has {lines} lines: split it along its seams");
+    }
+}
+
+#[test]
+fn the_library_stays_readable() {
+    let is_library = |name: &str| {
+        (name.starts_with("kcl-core/src") || name.starts_with("kcl-lease/src"))
+            && !name.contains("test")
+            && !name.ends_with("contract.rs")
+    };
+    let lines: usize = sources()
+        .iter()
+        .filter(|(name, _)| is_library(name))
+        .map(|(_, text)| without_tests(text))
+        .sum();
+    assert!(lines <= LONGEST_LIBRARY, "kcl-core and kcl-lease have {lines} lines without tests");
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let marks = ["TODO", "FIXME", "XXX", "todo!", "unimplemented!"];
+    for (name, text) in sources() {
+        if name.starts_with("tests/tidy") {
+            continue;
+        }
+        for mark in marks {
+            assert!(!text.contains(mark), "{name} has a {mark}");
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let page = fs::read_to_string(root().join("docs/METRICS.md")).unwrap();
+    for metric in kcl_core::metrics::ALL {
+        assert!(page.contains(&format!("`{}`", metric.name)), "{} is not in METRICS.md", metric.name);
+    }
+}
+
+/// Each promise names the tests that hold it; each named test exists.
+#[test]
+fn every_promise_has_its_test() {
+    let page = fs::read_to_string(root().join("docs/SEMANTICS.md")).unwrap();
+    let sources = sources();
+    let mut named = 0;
+    for line in page.lines() {
+        let Some((_, tests)) = line.split_once("Held by:") else { continue };
+        for test in tests.split('`').skip(1).step_by(2) {
+            named += 1;
+            let function = format!("fn {test}(");
+            assert!(
+                sources.iter().any(|(_, text)| text.contains(&function)),
+                "SEMANTICS.md names a test that does not exist: {test}"
+            );
+        }
+    }
+    assert!(named >= 20, "SEMANTICS.md names only {named} tests");
+}
