@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod item;
 mod lease;
 pub mod store;
 

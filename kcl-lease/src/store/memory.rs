@@ -100,3 +100,21 @@ fn whole_millis(time: SystemTime) -> SystemTime {
             since_epoch.subsec_millis() * 1_000_000,
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract;
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        contract::all(|| async { MemoryStore::new() }).await;
+    }
+
+    #[tokio::test]
+    async fn clones_share_their_leases() {
+        let store = MemoryStore::new();
+        contract::only_the_first_create_counts(&store.clone()).await;
+        assert_eq!(store.scan().await.unwrap().leases.len(), 1);
+    }
+}

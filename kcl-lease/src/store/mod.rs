@@ -12,11 +12,16 @@ use kcl_core::{Position, ShardId, WorkerId};
 
 use crate::{Fence, Lease, LeaseKey};
 
+pub mod contract;
+mod dynamo;
 mod error;
 mod memory;
+mod table;
 
+pub use dynamo::DynamoStore;
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
+pub use table::{TablePolicy, TableSpec};
 
 /// Keeps the leases of one application. Every method is one request, except [`scan`](Self::scan), which pages.
 #[async_trait]

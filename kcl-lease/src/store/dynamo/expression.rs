@@ -1,0 +1,225 @@
+//! A fenced change as DynamoDB expressions. Pure.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::Fence;
+use crate::item::{
+    CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COUNTER, OWNER, OWNER_SWITCHES, PENDING, PENDING_STATE,
+    PENDING_SUB, bytes, number, position, shards, text,
+};
+use crate::store::Change;
+
+/// That nobody has written since; with the values that it compares with.
+#[derive(Debug)]
+pub(super) struct Condition {
+    pub(super) expression: &'static str,
+    pub(super) values: HashMap<String, AttributeValue>,
+}
+
+impl Condition {
+    pub(super) fn new(fence: &Fence) -> Self {
+        let mut values = HashMap::from([(":seen".to_owned(), number(&fence.counter))]);
+        let expression = match &fence.owner {
+            Some(owner) => {
+                values.insert(":holder".to_owned(), text(owner));
+                "leaseCounter = :seen AND leaseOwner = :holder"
+            }
+            None => "leaseCounter = :seen AND attribute_not_exists(leaseOwner)",
+        };
+        Self { expression, values }
+    }
+}
+
+/// A conditional change; the values of both expressions are with the condition.
+#[derive(Debug)]
+pub(super) struct Update {
+    pub(super) condition: Condition,
+    pub(super) expression: String,
+}
+
+impl Update {
+    pub(super) fn new(fence: &Fence, change: &Change) -> Self {
+        let mut actions = Actions::default();
+        actions.set(COUNTER, number(&(fence.counter + 1)));
+        match &change.owner {
+            Some(Some(worker)) => actions.set(OWNER, text(worker)),
+            Some(None) => actions.remove(OWNER),
+            None => {}
+        }
+        if let Some(checkpoint) = &change.position {
+            let (checkpoint, sub) = position(checkpoint);
+            actions.set(CHECKPOINT, checkpoint);
+            actions.set(CHECKPOINT_SUB, sub);
+            actions.set(OWNER_SWITCHES, number(&0));
+        } else if change.switches_owner(fence.owner.as_ref()) {
+            actions.add(OWNER_SWITCHES, number(&1));
+        }
+        if let Some(pending) = &change.pending {
+            let (checkpoint, sub) = position(&pending.position);
+            actions.set(PENDING, checkpoint);
+            actions.set(PENDING_SUB, sub);
+            actions.set_or_remove(PENDING_STATE, pending.state.as_ref().map(bytes));
+        } else if change.position.is_some() {
+            actions.remove(PENDING);
+            actions.remove(PENDING_SUB);
+            actions.remove(PENDING_STATE);
+        }
+        if let Some(children) = &change.children {
+            actions.set_or_remove(CHILDREN, shards(children));
+        }
+        let mut condition = Condition::new(fence);
+        let expression = actions.expression();
+        condition.values.extend(actions.values);
+        Self {
+            condition,
+            expression,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Actions {
+    set: Vec<String>,
+    remove: Vec<&'static str>,
+    add: Vec<String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Actions {
+    fn set(&mut self, attribute: &'static str, value: AttributeValue) {
+        self.set.push(format!("{attribute} = :{attribute}"));
+        self.values.insert(format!(":{attribute}"), value);
+    }
+
+    fn add(&mut self, attribute: &'static str, value: AttributeValue) {
+        self.add.push(format!("{attribute} :{attribute}"));
+        self.values.insert(format!(":{attribute}"), value);
+    }
+
+    fn remove(&mut self, attribute: &'static str) {
+        self.remove.push(attribute);
+    }
+
+    fn set_or_remove(&mut self, attribute: &'static str, value: Option<AttributeValue>) {
+        match value {
+            Some(value) => self.set(attribute, value),
+            None => self.remove(attribute),
+        }
+    }
+
+    fn expression(&self) -> String {
+        let mut expression = format!("SET {}", self.set.join(", "));
+        if !self.remove.is_empty() {
+            expression += &format!(" REMOVE {}", self.remove.join(", "));
+        }
+        if !self.add.is_empty() {
+            expression += &format!(" ADD {}", self.add.join(", "));
+        }
+        expression
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kcl_core::leasing::PendingCheckpoint;
+    use kcl_core::{Position, WorkerId};
+
+    use super::*;
+
+    fn worker(id: &str) -> WorkerId {
+        WorkerId::new(id).unwrap()
+    }
+
+    fn held_by_a() -> Fence {
+        Fence {
+            counter: 7,
+            owner: Some(worker("a")),
+        }
+    }
+
+    fn update(fence: &Fence, change: &Change) -> (String, BTreeMap<String, AttributeValue>) {
+        let update = Update::new(fence, change);
+        (
+            update.expression,
+            update.condition.values.into_iter().collect(),
+        )
+    }
+
+    #[test]
+    fn a_renewal_writes_the_counter_and_nothing_else() {
+        let (expression, values) = update(&held_by_a(), &Change::default());
+        assert_eq!(expression, "SET leaseCounter = :leaseCounter");
+        assert_eq!(
+            values,
+            [
+                (":holder", text("a")),
+                (":leaseCounter", number(&8)),
+                (":seen", number(&7))
+            ]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
+        );
+    }
+
+    #[test]
+    fn a_take_counts_a_switch_only_from_another_worker() {
+        let take = |by| Change {
+            owner: Some(Some(worker(by))),
+            ..Change::default()
+        };
+        let free = Fence {
+            counter: 7,
+            owner: None,
+        };
+        let plain = "SET leaseCounter = :leaseCounter, leaseOwner = :leaseOwner";
+        assert_eq!(update(&free, &take("b")).0, plain);
+        assert_eq!(update(&held_by_a(), &take("a")).0, plain);
+        assert_eq!(
+            update(&held_by_a(), &take("b")).0,
+            format!("{plain} ADD ownerSwitchesSinceCheckpoint :ownerSwitchesSinceCheckpoint")
+        );
+        assert_eq!(
+            Condition::new(&free).expression,
+            "leaseCounter = :seen AND attribute_not_exists(leaseOwner)"
+        );
+    }
+
+    #[test]
+    fn a_checkpoint_clears_what_was_pending_and_a_release_the_owner() {
+        let change = Change {
+            owner: Some(None),
+            position: Some(Position::ShardEnd),
+            ..Change::default()
+        };
+        assert_eq!(
+            update(&held_by_a(), &change).0,
+            "SET leaseCounter = :leaseCounter, checkpoint = :checkpoint, \
+             checkpointSubSequenceNumber = :checkpointSubSequenceNumber, \
+             ownerSwitchesSinceCheckpoint = :ownerSwitchesSinceCheckpoint \
+             REMOVE leaseOwner, pendingCheckpoint, pendingCheckpointSubSequenceNumber, \
+             pendingCheckpointState"
+        );
+    }
+
+    #[test]
+    fn an_announcement_without_state_leaves_no_older_state() {
+        let pending = PendingCheckpoint {
+            position: Position::TrimHorizon,
+            state: None,
+        };
+        let change = Change {
+            pending: Some(pending),
+            ..Change::default()
+        };
+        assert_eq!(
+            update(&held_by_a(), &change).0,
+            "SET leaseCounter = :leaseCounter, pendingCheckpoint = :pendingCheckpoint, \
+             pendingCheckpointSubSequenceNumber = :pendingCheckpointSubSequenceNumber \
+             REMOVE pendingCheckpointState"
+        );
+    }
+}

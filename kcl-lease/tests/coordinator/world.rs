@@ -1,0 +1,356 @@
+//! A stream, a lease table and workers, all in one process on a paused clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use kcl_core::kinesis::{ApiError, KinesisApi, RecordsPage, ShardFilter, ShardIterator};
+use kcl_core::leasing::{
+    Grant, LeaseControl, LeaseEvent, LeaseTiming, Leases, LeasingError, Member,
+};
+use kcl_core::metrics::{Metric, Metrics};
+use kcl_core::{
+    ChildShard, Clock, HashRange, Shard, ShardId, StartFrom, StartingPosition, Stream,
+    StreamAddress, StreamId, Tasks, WorkerId,
+};
+use kcl_lease::{Lease, LeaseKey, StoreLeases, store::LeaseStore};
+
+use crate::faults::Faulty;
+
+pub const DURATION: Duration = Duration::from_secs(10);
+
+/// The shards of a stream, as ListShards shows them.
+#[derive(Debug, Clone, Default)]
+pub struct Kinesis(Arc<Mutex<Vec<Shard>>>);
+
+impl Kinesis {
+    pub fn with_shards(count: u32) -> Self {
+        let part = u128::MAX / u128::from(count);
+        let shard = |n: u32| {
+            let start = part * u128::from(n);
+            let end = if n + 1 == count {
+                u128::MAX
+            } else {
+                start + part - 1
+            };
+            shard(n, &[], HashRange::new(start, end).unwrap())
+        };
+        Self(Arc::new(Mutex::new((0..count).map(shard).collect())))
+    }
+
+    /// Closes a shard and opens two.
+    pub fn split(&self, parent: u32) -> Vec<ChildShard> {
+        let range = self.close(parent);
+        let middle = range.start() + (range.end() - range.start()) / 2;
+        let lower = HashRange::new(range.start(), middle).unwrap();
+        let upper = HashRange::new(middle + 1, range.end()).unwrap();
+        vec![self.open(&[parent], lower), self.open(&[parent], upper)]
+    }
+
+    /// Closes two neighbours and opens one.
+    pub fn merge(&self, lower: u32, upper: u32) -> Vec<ChildShard> {
+        let (lower_range, upper_range) = (self.close(lower), self.close(upper));
+        let range = HashRange::new(lower_range.start(), upper_range.end()).unwrap();
+        vec![self.open(&[lower, upper], range)]
+    }
+
+    fn close(&self, n: u32) -> HashRange {
+        let mut shards = self.0.lock().unwrap();
+        let shard = shards.iter_mut().find(|shard| shard.id == id(n)).unwrap();
+        assert!(shard.is_open());
+        shard.ending_sequence_number = Some("99".parse().unwrap());
+        shard.hash_range
+    }
+
+    fn open(&self, parents: &[u32], range: HashRange) -> ChildShard {
+        let mut shards = self.0.lock().unwrap();
+        let child = shard(u32::try_from(shards.len()).unwrap(), parents, range);
+        shards.push(child.clone());
+        child.as_child()
+    }
+
+    /// The children that the reply at a shard's end names.
+    pub fn children(&self, parent: &ShardId) -> Vec<ChildShard> {
+        let shards = self.0.lock().unwrap();
+        let children = shards.iter().filter(|shard| shard.parents.contains(parent));
+        children.map(Shard::as_child).collect()
+    }
+}
+
+pub fn id(n: u32) -> ShardId {
+    format!("shardId-{n:012}").parse().unwrap()
+}
+
+pub fn key(n: u32) -> LeaseKey {
+    LeaseKey::single(id(n))
+}
+
+fn shard(n: u32, parents: &[u32], hash_range: HashRange) -> Shard {
+    Shard {
+        id: id(n),
+        parents: parents.iter().map(|n| id(*n)).collect(),
+        hash_range,
+        starting_sequence_number: "1".parse().unwrap(),
+        ending_sequence_number: None,
+    }
+}
+
+#[async_trait]
+impl KinesisApi for Kinesis {
+    async fn describe_stream(&self, _: &StreamAddress) -> Result<Stream, ApiError> {
+        Ok(stream())
+    }
+
+    async fn list_shards(&self, _: &Stream, filter: ShardFilter) -> Result<Vec<Shard>, ApiError> {
+        let shards = self.0.lock().unwrap();
+        let shown = |shard: &&Shard| match filter {
+            ShardFilter::All => true,
+            ShardFilter::AtLatest => shard.is_open(),
+            ShardFilter::AtTrimHorizon | ShardFilter::AtTimestamp(_) => shard.parents.is_empty(),
+        };
+        Ok(shards.iter().filter(shown).cloned().collect())
+    }
+
+    async fn shard_iterator(
+        &self,
+        _: &Stream,
+        _: &ShardId,
+        _: &StartingPosition,
+    ) -> Result<ShardIterator, ApiError> {
+        unreachable!("leases do not read records")
+    }
+
+    async fn get_records(
+        &self,
+        _: &Stream,
+        _: &ShardIterator,
+        _: u32,
+    ) -> Result<RecordsPage, ApiError> {
+        unreachable!("leases do not read records")
+    }
+}
+
+pub fn stream() -> Stream {
+    Stream {
+        id: StreamId::new("123456789012", "orders".parse().unwrap(), 1_700_000_000).unwrap(),
+        address: "orders".parse().unwrap(),
+    }
+}
+
+/// Figures by name.
+#[derive(Debug, Default)]
+pub struct Figures(Mutex<BTreeMap<&'static str, f64>>);
+
+impl Metrics for Figures {
+    fn record(&self, metric: Metric, _: Option<(&StreamId, &ShardId)>, value: f64) {
+        *self.0.lock().unwrap().entry(metric.name).or_default() += value;
+    }
+}
+
+impl Figures {
+    pub fn sum(&self, metric: Metric) -> f64 {
+        self.0
+            .lock()
+            .unwrap()
+            .get(metric.name)
+            .copied()
+            .unwrap_or(0.0)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct World {
+    pub kinesis: Kinesis,
+    pub store: Faulty,
+    pub clock: Clock,
+    pub timing: LeaseTiming,
+    pub start: StartFrom,
+    pub begun: Instant,
+    /// What happened, one line each, with the time since the beginning.
+    pub trace: Arc<Mutex<Vec<String>>>,
+}
+
+impl World {
+    pub fn new(shards: u32) -> Self {
+        let clock = Clock::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let trace = Arc::new(Mutex::new(Vec::new()));
+        Self {
+            kinesis: Kinesis::with_shards(shards),
+            store: Faulty::new(clock.clone()),
+            begun: clock.now(),
+            clock,
+            timing: LeaseTiming::for_duration(DURATION),
+            start: StartFrom::TrimHorizon,
+            trace,
+        }
+    }
+
+    pub async fn pass(&self, time: Duration) {
+        self.clock.sleep(time).await;
+    }
+
+    /// Waits until something holds; says how long that took.
+    pub async fn until(&self, limit: Duration, what: impl Fn() -> bool) -> Duration {
+        let begun = self.clock.now();
+        while !what() {
+            let passed = self.clock.now() - begun;
+            assert!(passed < limit, "not within {limit:?}: {:#?}", self.trace());
+            self.pass(Duration::from_millis(10)).await;
+        }
+        self.clock.now() - begun
+    }
+
+    pub fn trace(&self) -> Vec<String> {
+        self.trace.lock().unwrap().clone()
+    }
+
+    pub async fn worker(&self, name: &str) -> Worker {
+        self.worker_with(name, None).await.unwrap()
+    }
+
+    pub async fn worker_with(&self, name: &str, max: Option<u32>) -> Result<Worker, LeasingError> {
+        let tasks = Tasks::new();
+        let figures = Arc::new(Figures::default());
+        let worker: WorkerId = name.parse().unwrap();
+        let member = Member {
+            application: "orders-app".parse().unwrap(),
+            worker: worker.clone(),
+            streams: vec![(stream(), self.start)],
+            api: Arc::new(self.kinesis.clone()),
+            timing: self.timing,
+            max_leases: max.and_then(NonZeroU32::new),
+            clock: self.clock.clone(),
+            seed: name.bytes().map(u64::from).sum(),
+            tasks: tasks.clone(),
+            metrics: figures.clone(),
+        };
+        let mut joined = StoreLeases::new(self.store.of(name)).join(member).await?;
+        let grants = Arc::new(Mutex::new(BTreeMap::new()));
+        let failed = Arc::new(Mutex::new(None));
+        let granted = grants.clone();
+        let (failure, world, who) = (failed.clone(), self.clone(), name.to_owned());
+        let inner = tasks.clone();
+        tasks.spawn(async move {
+            while let Some(event) = joined.events.recv().await {
+                match event {
+                    LeaseEvent::Granted(grant) => {
+                        let grant: Arc<Grant> = Arc::from(grant);
+                        let shard = grant.shard.clone();
+                        world.note(&who, &format!("granted {shard} at {}", grant.position));
+                        granted.lock().unwrap().insert(shard.clone(), grant.clone());
+                        let (granted, world, who) = (granted.clone(), world.clone(), who.clone());
+                        inner.spawn(async move {
+                            grant.lease.lost().cancelled().await;
+                            world.note(&who, &format!("lost {shard}"));
+                            let mut granted = granted.lock().unwrap();
+                            if granted
+                                .get(&shard)
+                                .is_some_and(|now| Arc::ptr_eq(now, &grant))
+                            {
+                                granted.remove(&shard);
+                            }
+                        });
+                    }
+                    LeaseEvent::Failed(error) => *failure.lock().unwrap() = Some(error),
+                    _ => {}
+                }
+            }
+            world.note(&who, "left");
+        });
+        Ok(Worker {
+            world: self.clone(),
+            grants,
+            failed,
+            control: joined.control,
+            tasks,
+            figures,
+        })
+    }
+
+    fn note(&self, worker: &str, what: &str) {
+        let time = (self.clock.now() - self.begun).as_millis();
+        self.trace
+            .lock()
+            .unwrap()
+            .push(format!("{time:>6} {worker} {what}"));
+    }
+
+    pub async fn lease(&self, n: u32) -> Lease {
+        self.store.plain().read(&key(n)).await.unwrap().unwrap()
+    }
+
+    pub async fn leases(&self) -> Vec<Lease> {
+        self.store.plain().scan().await.unwrap().leases
+    }
+
+    /// The owner of each lease that has not ended.
+    pub async fn owners(&self) -> BTreeMap<String, String> {
+        let unended = self
+            .leases()
+            .await
+            .into_iter()
+            .filter(|lease| !lease.has_ended());
+        let named = |lease: Lease| {
+            (
+                lease.key.to_string(),
+                lease.owner.map_or("-".into(), |o| o.to_string()),
+            )
+        };
+        unended.map(named).collect()
+    }
+}
+
+/// A joined worker, and a consumer that only keeps its grants.
+pub struct Worker {
+    world: World,
+    pub grants: Arc<Mutex<BTreeMap<ShardId, Arc<Grant>>>>,
+    pub failed: Arc<Mutex<Option<LeasingError>>>,
+    pub control: Arc<dyn LeaseControl>,
+    pub tasks: Tasks,
+    pub figures: Arc<Figures>,
+}
+
+impl Worker {
+    pub fn shards(&self) -> BTreeSet<ShardId> {
+        self.grants.lock().unwrap().keys().cloned().collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.grants.lock().unwrap().len()
+    }
+
+    pub fn grant(&self, n: u32) -> Arc<Grant> {
+        self.grants
+            .lock()
+            .unwrap()
+            .get(&id(n))
+            .expect("granted")
+            .clone()
+    }
+
+    /// Ends a shard that has children.
+    pub async fn end(&self, n: u32) -> Result<(), kcl_core::leasing::CheckpointError> {
+        let grant = self.grant(n);
+        let ended = grant
+            .lease
+            .end(self.world.kinesis.children(&grant.shard))
+            .await;
+        if ended.is_ok() {
+            self.grants.lock().unwrap().remove(&grant.shard);
+        }
+        ended
+    }
+
+    pub async fn release(&self, n: u32, why: kcl_core::leasing::Release) {
+        let grant = self.grant(n);
+        grant.lease.release(why).await.unwrap();
+        self.grants.lock().unwrap().remove(&grant.shard);
+    }
+
+    /// As SIGKILL.
+    pub fn crash(&self) {
+        self.tasks.stop();
+    }
+}
