@@ -13,7 +13,7 @@ use kcl_lease::{Fence, Lease, LeaseKey};
 
 /// What a rule does to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// An error, and no effect.
     Before(StoreErrorKind),
     /// The effect, and an error.
@@ -27,18 +27,18 @@ pub enum Fault {
 }
 
 /// Which call of which worker; the name of the call, the change of an update, and how many calls the worker has made.
-pub type Rule = Box<dyn FnMut(&Call<'_>) -> Option<Fault> + Send>;
+pub(crate) type Rule = Box<dyn FnMut(&Call<'_>) -> Option<Fault> + Send>;
 
 #[derive(Debug)]
-pub struct Call<'a> {
-    pub worker: &'a str,
-    pub operation: &'static str,
-    pub key: Option<&'a LeaseKey>,
-    pub change: Option<&'a Change>,
+pub(crate) struct Call<'a> {
+    pub(crate) worker: &'a str,
+    pub(crate) operation: &'static str,
+    pub(crate) key: Option<&'a LeaseKey>,
+    pub(crate) change: Option<&'a Change>,
 }
 
 #[derive(Clone)]
-pub struct Faulty {
+pub(crate) struct Faulty {
     worker: String,
     store: MemoryStore,
     clock: Clock,
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Faulty {
 }
 
 impl Faulty {
-    pub fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self {
             worker: String::new(),
             store: MemoryStore::new(),
@@ -70,37 +70,37 @@ impl Faulty {
     }
 
     /// The same store in the hands of a worker.
-    pub fn of(&self, worker: &str) -> Self {
+    pub(crate) fn of(&self, worker: &str) -> Self {
         Self {
             worker: worker.into(),
             ..self.clone()
         }
     }
 
-    pub fn plain(&self) -> &MemoryStore {
+    pub(crate) fn plain(&self) -> &MemoryStore {
         &self.store
     }
 
-    pub fn rule(&self, rule: impl FnMut(&Call<'_>) -> Option<Fault> + Send + 'static) {
+    pub(crate) fn rule(&self, rule: impl FnMut(&Call<'_>) -> Option<Fault> + Send + 'static) {
         self.shared.lock().unwrap().rule = Some(Box::new(rule));
     }
 
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.shared.lock().unwrap().rule = None;
     }
 
     /// Until called again every scan shows the leases as they are now.
-    pub async fn freeze_scans(&self) {
+    pub(crate) async fn freeze_scans(&self) {
         let scan = self.store.scan().await.unwrap();
         self.shared.lock().unwrap().stale = Some(scan);
     }
 
-    pub fn thaw_scans(&self) {
+    pub(crate) fn thaw_scans(&self) {
         self.shared.lock().unwrap().stale = None;
     }
 
     /// All applied writes so far.
-    pub fn writes(&self) -> Vec<(String, Lease)> {
+    pub(crate) fn writes(&self) -> Vec<(String, Lease)> {
         self.shared.lock().unwrap().writes.clone()
     }
 

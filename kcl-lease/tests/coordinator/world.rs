@@ -19,14 +19,14 @@ use kcl_lease::{Lease, LeaseKey, StoreLeases, store::LeaseStore};
 
 use crate::faults::Faulty;
 
-pub const DURATION: Duration = Duration::from_secs(10);
+pub(crate) const DURATION: Duration = Duration::from_secs(10);
 
 /// The shards of a stream, as ListShards shows them.
 #[derive(Debug, Clone, Default)]
-pub struct Kinesis(Arc<Mutex<Vec<Shard>>>);
+pub(crate) struct Kinesis(Arc<Mutex<Vec<Shard>>>);
 
 impl Kinesis {
-    pub fn with_shards(count: u32) -> Self {
+    pub(crate) fn with_shards(count: u32) -> Self {
         let part = u128::MAX / u128::from(count);
         let shard = |n: u32| {
             let start = part * u128::from(n);
@@ -41,7 +41,7 @@ impl Kinesis {
     }
 
     /// Closes a shard and opens two.
-    pub fn split(&self, parent: u32) -> Vec<ChildShard> {
+    pub(crate) fn split(&self, parent: u32) -> Vec<ChildShard> {
         let range = self.close(parent);
         let middle = range.start() + (range.end() - range.start()) / 2;
         let lower = HashRange::new(range.start(), middle).unwrap();
@@ -50,7 +50,7 @@ impl Kinesis {
     }
 
     /// Closes two neighbours and opens one.
-    pub fn merge(&self, lower: u32, upper: u32) -> Vec<ChildShard> {
+    pub(crate) fn merge(&self, lower: u32, upper: u32) -> Vec<ChildShard> {
         let (lower_range, upper_range) = (self.close(lower), self.close(upper));
         let range = HashRange::new(lower_range.start(), upper_range.end()).unwrap();
         vec![self.open(&[lower, upper], range)]
@@ -72,18 +72,18 @@ impl Kinesis {
     }
 
     /// The children that the reply at a shard's end names.
-    pub fn children(&self, parent: &ShardId) -> Vec<ChildShard> {
+    pub(crate) fn children(&self, parent: &ShardId) -> Vec<ChildShard> {
         let shards = self.0.lock().unwrap();
         let children = shards.iter().filter(|shard| shard.parents.contains(parent));
         children.map(Shard::as_child).collect()
     }
 }
 
-pub fn id(n: u32) -> ShardId {
+pub(crate) fn id(n: u32) -> ShardId {
     format!("shardId-{n:012}").parse().unwrap()
 }
 
-pub fn key(n: u32) -> LeaseKey {
+pub(crate) fn key(n: u32) -> LeaseKey {
     LeaseKey::single(id(n))
 }
 
@@ -132,7 +132,7 @@ impl KinesisApi for Kinesis {
     }
 }
 
-pub fn stream() -> Stream {
+pub(crate) fn stream() -> Stream {
     Stream {
         id: StreamId::new("123456789012", "orders".parse().unwrap(), 1_700_000_000).unwrap(),
         address: "orders".parse().unwrap(),
@@ -141,7 +141,7 @@ pub fn stream() -> Stream {
 
 /// Figures by name.
 #[derive(Debug, Default)]
-pub struct Figures(Mutex<BTreeMap<&'static str, f64>>);
+pub(crate) struct Figures(Mutex<BTreeMap<&'static str, f64>>);
 
 impl Metrics for Figures {
     fn record(&self, metric: Metric, _: Option<(&StreamId, &ShardId)>, value: f64) {
@@ -150,7 +150,7 @@ impl Metrics for Figures {
 }
 
 impl Figures {
-    pub fn sum(&self, metric: Metric) -> f64 {
+    pub(crate) fn sum(&self, metric: Metric) -> f64 {
         self.0
             .lock()
             .unwrap()
@@ -161,19 +161,19 @@ impl Figures {
 }
 
 #[derive(Debug, Clone)]
-pub struct World {
-    pub kinesis: Kinesis,
-    pub store: Faulty,
-    pub clock: Clock,
-    pub timing: LeaseTiming,
-    pub start: StartFrom,
-    pub begun: Instant,
+pub(crate) struct World {
+    pub(crate) kinesis: Kinesis,
+    pub(crate) store: Faulty,
+    pub(crate) clock: Clock,
+    pub(crate) timing: LeaseTiming,
+    pub(crate) start: StartFrom,
+    pub(crate) begun: Instant,
     /// What happened, one line each, with the time since the beginning.
-    pub trace: Arc<Mutex<Vec<String>>>,
+    pub(crate) trace: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
-    pub fn new(shards: u32) -> Self {
+    pub(crate) fn new(shards: u32) -> Self {
         let clock = Clock::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         let trace = Arc::new(Mutex::new(Vec::new()));
         Self {
@@ -187,12 +187,12 @@ impl World {
         }
     }
 
-    pub async fn pass(&self, time: Duration) {
+    pub(crate) async fn pass(&self, time: Duration) {
         self.clock.sleep(time).await;
     }
 
     /// Waits until something holds; says how long that took.
-    pub async fn until(&self, limit: Duration, what: impl Fn() -> bool) -> Duration {
+    pub(crate) async fn until(&self, limit: Duration, what: impl Fn() -> bool) -> Duration {
         let begun = self.clock.now();
         while !what() {
             let passed = self.clock.now() - begun;
@@ -202,15 +202,15 @@ impl World {
         self.clock.now() - begun
     }
 
-    pub fn trace(&self) -> Vec<String> {
+    pub(crate) fn trace(&self) -> Vec<String> {
         self.trace.lock().unwrap().clone()
     }
 
-    pub async fn worker(&self, name: &str) -> Worker {
+    pub(crate) async fn worker(&self, name: &str) -> Worker {
         self.worker_with(name, None).await.unwrap()
     }
 
-    pub async fn worker_with(&self, name: &str, max: Option<u32>) -> Result<Worker, LeasingError> {
+    pub(crate) async fn worker_with(&self, name: &str, max: Option<u32>) -> Result<Worker, LeasingError> {
         let tasks = Tasks::new();
         let figures = Arc::new(Figures::default());
         let worker: WorkerId = name.parse().unwrap();
@@ -277,16 +277,16 @@ impl World {
             .push(format!("{time:>6} {worker} {what}"));
     }
 
-    pub async fn lease(&self, n: u32) -> Lease {
+    pub(crate) async fn lease(&self, n: u32) -> Lease {
         self.store.plain().read(&key(n)).await.unwrap().unwrap()
     }
 
-    pub async fn leases(&self) -> Vec<Lease> {
+    pub(crate) async fn leases(&self) -> Vec<Lease> {
         self.store.plain().scan().await.unwrap().leases
     }
 
     /// The owner of each lease that has not ended.
-    pub async fn owners(&self) -> BTreeMap<String, String> {
+    pub(crate) async fn owners(&self) -> BTreeMap<String, String> {
         let unended = self
             .leases()
             .await
@@ -303,25 +303,25 @@ impl World {
 }
 
 /// A joined worker, and a consumer that only keeps its grants.
-pub struct Worker {
+pub(crate) struct Worker {
     world: World,
-    pub grants: Arc<Mutex<BTreeMap<ShardId, Arc<Grant>>>>,
-    pub failed: Arc<Mutex<Option<LeasingError>>>,
-    pub control: Arc<dyn LeaseControl>,
-    pub tasks: Tasks,
-    pub figures: Arc<Figures>,
+    pub(crate) grants: Arc<Mutex<BTreeMap<ShardId, Arc<Grant>>>>,
+    pub(crate) failed: Arc<Mutex<Option<LeasingError>>>,
+    pub(crate) control: Arc<dyn LeaseControl>,
+    pub(crate) tasks: Tasks,
+    pub(crate) figures: Arc<Figures>,
 }
 
 impl Worker {
-    pub fn shards(&self) -> BTreeSet<ShardId> {
+    pub(crate) fn shards(&self) -> BTreeSet<ShardId> {
         self.grants.lock().unwrap().keys().cloned().collect()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.grants.lock().unwrap().len()
     }
 
-    pub fn grant(&self, n: u32) -> Arc<Grant> {
+    pub(crate) fn grant(&self, n: u32) -> Arc<Grant> {
         self.grants
             .lock()
             .unwrap()
@@ -331,7 +331,7 @@ impl Worker {
     }
 
     /// Ends a shard that has children.
-    pub async fn end(&self, n: u32) -> Result<(), kcl_core::leasing::CheckpointError> {
+    pub(crate) async fn end(&self, n: u32) -> Result<(), kcl_core::leasing::CheckpointError> {
         let grant = self.grant(n);
         let ended = grant
             .lease
@@ -343,14 +343,14 @@ impl Worker {
         ended
     }
 
-    pub async fn release(&self, n: u32, why: kcl_core::leasing::Release) {
+    pub(crate) async fn release(&self, n: u32, why: kcl_core::leasing::Release) {
         let grant = self.grant(n);
         grant.lease.release(why).await.unwrap();
         self.grants.lock().unwrap().remove(&grant.shard);
     }
 
     /// As SIGKILL.
-    pub fn crash(&self) {
+    pub(crate) fn crash(&self) {
         self.tasks.stop();
     }
 }

@@ -1,0 +1,189 @@
+//! Joins a worker to the others: looks at the leases, plans, and executes the plans by conditional writes.
+//!
+//! ```text
+//!            every scan interval, at the next expiry            every sync interval, and when hash keys are uncovered
+//!   store ────────── scan ──────────> View ──────────────────────────────> sync plan ──> create (conditional)
+//!     ^                                │  ^                                                     │
+//!     │                                v  └───────────────── what was created ──────────────────┘
+//!     │                         assignment plan              what became of a kept lease
+//!     │                                │  ^                             │
+//!     └── take, steal (conditional) <──┘  └── replan at once ── Keeper (one per held lease) <── HeldLease ── consumer
+//! ```
+//! One task owns the view and plans; takes run side by side, but at most [`WIDTH`] at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use kcl_core::leasing::{LeaseControl, Leases, LeasingError, Member, Membership};
+use kcl_core::{Clock, ShardId, StartFrom, Stream, StreamId};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::keeper::{Exit, Keeping};
+use crate::store::LeaseStore;
+use crate::{Lease, LeaseKey};
+
+mod run;
+mod survey;
+mod take;
+
+use run::Coordinator;
+use survey::{Survey, Surveyed};
+
+/// Joins a worker and starts its loops on the member's tasks. A new application's first leases exist when this returns.
+///
+/// # Errors
+/// When the store cannot be used, or the shards of a new application cannot be listed, also not by retries.
+pub(crate) async fn join(
+    store: Arc<dyn LeaseStore>,
+    member: Member,
+) -> Result<Membership, LeasingError> {
+    store.prepare().await?;
+    let (inbox, messages) = mpsc::channel(MESSAGES);
+    let (events, received) = mpsc::channel(EVENTS);
+    let control = Arc::new(Control {
+        inbox: inbox.clone(),
+        clock: member.clock.clone(),
+        taking: AtomicBool::new(true),
+        leaving: CancellationToken::new(),
+        held: AtomicUsize::new(0),
+    });
+    let keeping = Keeping {
+        store,
+        timing: member.timing,
+        clock: member.clock.clone(),
+        tasks: member.tasks.clone(),
+        metrics: member.metrics.clone(),
+        inbox,
+    };
+    let tasks = member.tasks.clone();
+    let coordinator = Coordinator::new(member, keeping, control.clone(), events);
+    let coordinator = coordinator.begin().await?;
+    tasks.spawn(coordinator.run(messages));
+    Ok(Membership {
+        events: received,
+        control,
+    })
+}
+
+/// Leases in any store: the memory store, or a decorator of one.
+#[derive(Debug, Clone)]
+pub struct StoreLeases {
+    store: Arc<dyn LeaseStore>,
+}
+
+impl StoreLeases {
+    /// Shares the shards through this store.
+    pub fn new(store: impl LeaseStore) -> Self {
+        let store = Arc::new(store);
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl Leases for StoreLeases {
+    async fn join(&self, member: Member) -> Result<Membership, LeasingError> {
+        join(self.store.clone(), member).await
+    }
+}
+
+/// What the coordinator is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A lease is no longer kept.
+    Exited(Box<Exit>),
+    /// The shards of a stream were compared with its leases.
+    Surveyed(Surveyed),
+    /// Free everything and end; answer how many leases could not be freed.
+    Leave(oneshot::Sender<usize>),
+}
+
+/// See [`LeaseControl`].
+#[derive(Debug)]
+pub(crate) struct Control {
+    inbox: mpsc::Sender<Message>,
+    clock: Clock,
+    taking: AtomicBool,
+    leaving: CancellationToken,
+    held: AtomicUsize,
+}
+
+#[async_trait]
+impl LeaseControl for Control {
+    fn stop_taking(&self) {
+        self.taking.store(false, Ordering::SeqCst);
+    }
+
+    async fn leave(&self, deadline: Instant) -> usize {
+        self.stop_taking();
+        self.leaving.cancel();
+        let (waiter, answer) = oneshot::channel();
+        let leave = async {
+            // When the coordinator has ended before, nothing is held.
+            let _ = self.inbox.send(Message::Leave(waiter)).await;
+            answer.await.unwrap_or(0)
+        };
+        tokio::select! {
+            biased;
+            unfreed = leave => unfreed,
+            () = self.clock.sleep_until(deadline) => self.held.load(Ordering::SeqCst),
+        }
+    }
+}
+
+impl Control {
+    fn is_taking(&self) -> bool {
+        self.taking.load(Ordering::SeqCst)
+    }
+}
+
+/// The streams of a member, and the form of their lease keys: with several streams, or with one.
+#[derive(Debug, Clone)]
+struct Streams {
+    by_id: BTreeMap<StreamId, (Stream, StartFrom)>,
+}
+
+impl Streams {
+    fn new(member: &Member) -> Self {
+        let by_id = member.streams.iter();
+        Self {
+            by_id: by_id.map(|s| (s.0.id.clone(), s.clone())).collect(),
+        }
+    }
+
+    fn key(&self, stream: &StreamId, shard: &ShardId) -> LeaseKey {
+        if self.by_id.len() == 1 {
+            LeaseKey::single(shard.clone())
+        } else {
+            LeaseKey::multi(stream.clone(), shard.clone())
+        }
+    }
+
+    /// The stream that a lease belongs to; `None` when it is none of these.
+    fn of(&self, key: &LeaseKey) -> Option<&(Stream, StartFrom)> {
+        match (key.stream(), self.by_id.len()) {
+            (None, 1) => self.by_id.values().next(),
+            (Some(stream), 2..) => self.by_id.get(stream),
+            (None | Some(_), _) => None,
+        }
+    }
+
+    /// The leases of one stream.
+    fn leases<'a>(
+        &self,
+        stream: &StreamId,
+        all: impl Iterator<Item = &'a Lease>,
+    ) -> impl Iterator<Item = &'a Lease> {
+        all.filter(move |lease| self.of(&lease.key).is_some_and(|s| s.0.id == *stream))
+    }
+}
+
+/// Calls to the store that run at once.
+const WIDTH: usize = 16;
+/// Messages that may wait; keepers wait when there are more.
+const MESSAGES: usize = 1024;
+/// Events that may wait for the worker.
+const EVENTS: usize = 1024;

@@ -1,0 +1,193 @@
+//! Compares the shards of a stream with its leases, and creates the leases that are missing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use kcl_core::kinesis::{ApiError, ApiErrorKind, KinesisApi, ShardFilter};
+use kcl_core::leasing::{LeaseTiming, LeasingError};
+use kcl_core::metrics::{self, Metrics};
+use kcl_core::{Backoff, Clock, Shard, ShardId, StartFrom, Stream, StreamId};
+
+use super::{Streams, WIDTH};
+use crate::Lease;
+use crate::bounded::bounded;
+use crate::store::{LeaseStore, StoreError, StoreErrorKind};
+use crate::sync::{self, Creation};
+
+/// What a survey needs.
+#[derive(Debug, Clone)]
+pub(super) struct Survey {
+    pub(super) api: Arc<dyn KinesisApi>,
+    pub(super) store: Arc<dyn LeaseStore>,
+    pub(super) streams: Streams,
+    pub(super) clock: Clock,
+    pub(super) timing: LeaseTiming,
+    pub(super) metrics: Arc<dyn Metrics>,
+}
+
+/// The outcome of a survey.
+#[derive(Debug)]
+pub(crate) struct Surveyed {
+    pub(super) stream: StreamId,
+    /// The leases that were created.
+    pub(super) created: Vec<Lease>,
+    pub(super) failure: Option<SurveyError>,
+}
+
+/// Why a survey stopped early. What was created before stays.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SurveyError {
+    #[error("shards cannot be listed")]
+    Listing(#[source] ApiError),
+    #[error("lease store failed")]
+    Store(#[source] StoreError),
+}
+
+impl Survey {
+    /// Creates the leases of a stream that has none yet, and tries again while that can help.
+    pub(super) async fn found(
+        &self,
+        stream: &Stream,
+        start: StartFrom,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Vec<Lease>, LeasingError> {
+        let filter = sync::first_shards(start);
+        let key = |shard: &ShardId| self.streams.key(&stream.id, shard);
+        let mut incomplete = 0;
+        let mut failures = 0;
+        loop {
+            // The time before the listing: what is put from now on is after the start.
+            let wall = self.clock.wall();
+            let failure = match self.list(stream, filter).await {
+                Ok(shards) => match sync::first_leases(&shards, &key, start, wall) {
+                    Some(leases) => match self.create_first(leases).await {
+                        Ok(leases) => return Ok(leases),
+                        Err(error) => SurveyError::Store(error),
+                    },
+                    None if incomplete < INCOMPLETE_RETRIES => {
+                        incomplete += 1;
+                        self.clock.sleep(INCOMPLETE_PAUSE).await;
+                        continue;
+                    }
+                    None => {
+                        let stream = stream.id.to_string();
+                        return Err(LeasingError::ShardsIncomplete { stream });
+                    }
+                },
+                Err(error) => SurveyError::Listing(error),
+            };
+            if failures == RETRIES || !failure.is_retryable() {
+                return Err(LeasingError::Unavailable(failure.into()));
+            }
+            tracing::warn!(stream = %stream.id, error = &failure as &dyn std::error::Error, "first leases not created, trying again");
+            self.clock.sleep(PAUSE.delay(failures, rng)).await;
+            failures += 1;
+        }
+    }
+
+    /// Creates what is missing beside `leases`, all leases that are known.
+    pub(super) async fn complete(
+        &self,
+        stream: &Stream,
+        start: StartFrom,
+        leases: &[Lease],
+    ) -> Surveyed {
+        let mut surveyed = Surveyed {
+            stream: stream.id.clone(),
+            created: Vec::new(),
+            failure: None,
+        };
+        let shards = match self.list(stream, ShardFilter::All).await {
+            Ok(shards) => shards,
+            Err(error) => {
+                surveyed.failure = Some(SurveyError::Listing(error));
+                return surveyed;
+            }
+        };
+        let key = |shard: &ShardId| self.streams.key(&stream.id, shard);
+        let known = self.streams.leases(&stream.id, leases.iter());
+        let creations = sync::missing_leases(&shards, known, &key, start);
+        let created = stream::iter(creations).map(|creation| self.create(creation));
+        let mut created = created.buffered(WIDTH);
+        while let Some(created) = created.next().await {
+            match created {
+                Ok(lease) => surveyed.created.extend(lease),
+                Err(error) => surveyed.failure = Some(SurveyError::Store(error)),
+            }
+        }
+        surveyed
+    }
+
+    /// Every lease, whether made here or by another worker at the same time: those are as new as ours.
+    async fn create_first(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, StoreError> {
+        let created = stream::iter(leases).map(|lease| async move {
+            let made = self.put(&lease).await?;
+            Ok(made.then_some(lease))
+        });
+        let mut created = created.buffered(WIDTH);
+        let mut leases = Vec::new();
+        while let Some(lease) = created.next().await {
+            leases.extend(lease?);
+        }
+        Ok(leases)
+    }
+
+    async fn create(&self, creation: Creation) -> Result<Option<Lease>, StoreError> {
+        for key in &creation.unless_begun {
+            let until = self.clock.now() + self.timing.renew_interval;
+            let child = bounded(&self.clock, until, "GetItem", self.store.read(key)).await?;
+            if child.as_ref().is_some_and(sync::is_begun) {
+                return Ok(None);
+            }
+        }
+        let made = self.put(&creation.lease).await?;
+        Ok(made.then_some(creation.lease))
+    }
+
+    async fn put(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let until = self.clock.now() + self.timing.renew_interval;
+        let made = bounded(&self.clock, until, "PutItem", self.store.create(lease)).await?;
+        self.metrics.record(metrics::LEASE_WRITES, None, 1.0);
+        if made {
+            self.metrics.record(metrics::LEASES_CREATED, None, 1.0);
+            tracing::info!(lease = %lease.key, position = %lease.position, "created a lease");
+        }
+        Ok(made)
+    }
+
+    async fn list(&self, stream: &Stream, filter: ShardFilter) -> Result<Vec<Shard>, ApiError> {
+        tokio::select! {
+            biased;
+            shards = self.api.list_shards(stream, filter) => shards,
+            () = self.clock.sleep(LISTING_LIMIT) => {
+                Err(ApiError::new("ListShards", ApiErrorKind::Unavailable, "no answer in time"))
+            }
+        }
+    }
+}
+
+impl SurveyError {
+    fn is_retryable(&self) -> bool {
+        match self {
+            Self::Listing(error) => {
+                error.kind().is_retryable() || error.kind() == ApiErrorKind::ExpiredToken
+            }
+            Self::Store(error) => error.is_retryable(),
+        }
+    }
+
+    pub(super) fn is_table_missing(&self) -> bool {
+        matches!(self, Self::Store(error) if error.kind() == StoreErrorKind::TableMissing)
+    }
+}
+
+/// As the Java KCL: three retries, a second apart.
+const INCOMPLETE_RETRIES: u32 = 3;
+const INCOMPLETE_PAUSE: Duration = Duration::from_secs(1);
+/// Retries of a failed first survey; with the pauses about half a minute.
+const RETRIES: u32 = 10;
+const PAUSE: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+/// How long all pages of a listing may take.
+const LISTING_LIMIT: Duration = Duration::from_secs(30);

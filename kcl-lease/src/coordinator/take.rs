@@ -1,0 +1,121 @@
+//! Executes one move of an assignment plan.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kcl_core::leasing::LeaseTiming;
+use kcl_core::metrics::{self, Metrics};
+use kcl_core::{Clock, WorkerId};
+
+use crate::Lease;
+use crate::assign::{Claim, Move};
+use crate::bounded::bounded;
+use crate::store::{Change, LeaseStore, Outcome, StoreError};
+
+/// What taking needs.
+#[derive(Debug, Clone)]
+pub(super) struct Taker {
+    pub(super) worker: WorkerId,
+    pub(super) store: Arc<dyn LeaseStore>,
+    pub(super) clock: Clock,
+    pub(super) timing: LeaseTiming,
+    pub(super) metrics: Arc<dyn Metrics>,
+}
+
+/// What became of a move.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// The lease is this worker's, by a write that began then.
+    Won(Lease, Instant),
+    /// Somebody else was faster, or a parent has not ended: this is what was found instead.
+    Missed(Lease),
+    /// The lease does not exist any more.
+    Deleted,
+    /// The store failed; the next plan tries again.
+    Failed(StoreError),
+}
+
+impl Taker {
+    pub(super) async fn take(&self, planned: &Move) -> Taken {
+        match self.try_take(planned).await {
+            Ok(taken) => taken,
+            Err(error) => Taken::Failed(error),
+        }
+    }
+
+    async fn try_take(&self, planned: &Move) -> Result<Taken, StoreError> {
+        let (claim, victim) = match planned {
+            Move::Take(claim) => (claim, None),
+            Move::Steal(claim) => (claim, claim.lease.owner.as_ref()),
+        };
+        if let Some(parent) = self.unended_parent(claim).await? {
+            return Ok(Taken::Missed(parent));
+        }
+        let mut lease = claim.lease.clone();
+        let change = Change {
+            owner: Some(Some(self.worker.clone())),
+            ..Change::default()
+        };
+        let mut begun = None;
+        for _ in 0..ATTEMPTS {
+            let expected = change.apply_to(&lease);
+            let now = self.clock.now();
+            let fence = lease.fence();
+            let write = self.store.update(&lease.key, &fence, &change);
+            let outcome = bounded(&self.clock, self.deadline(), "UpdateItem", write).await;
+            self.metrics.record(metrics::LEASE_WRITES, None, 1.0);
+            let current = match outcome {
+                Ok(Outcome::Applied) => return Ok(Taken::Won(expected, begun.unwrap_or(now))),
+                Ok(Outcome::Missing) => return Ok(Taken::Deleted),
+                Ok(Outcome::Conflict(Some(current))) => Some(*current),
+                Ok(Outcome::Conflict(None)) => self.read(&lease).await?,
+                Err(error) if error.has_no_side_effects() => return Err(error),
+                Err(_) => {
+                    begun.get_or_insert(now);
+                    self.read(&lease).await?
+                }
+            };
+            let Some(current) = current else {
+                return Ok(Taken::Deleted);
+            };
+            match begun {
+                Some(begun) if current.fence() == expected.fence() => {
+                    return Ok(Taken::Won(current, begun));
+                }
+                Some(_) if current.fence() == fence => {}
+                // The one to steal from has only renewed meanwhile.
+                _ if victim.is_some()
+                    && current.owner.as_ref() == victim
+                    && !current.has_ended() =>
+                {
+                    (lease, begun) = (current, None);
+                }
+                _ => return Ok(Taken::Missed(current)),
+            }
+        }
+        Ok(Taken::Missed(lease))
+    }
+
+    async fn unended_parent(&self, claim: &Claim) -> Result<Option<Lease>, StoreError> {
+        for key in &claim.verify {
+            let read = self.store.read(key);
+            let parent = bounded(&self.clock, self.deadline(), "GetItem", read).await?;
+            if let Some(parent) = parent.filter(|parent| !parent.has_ended()) {
+                return Ok(Some(parent));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn read(&self, lease: &Lease) -> Result<Option<Lease>, StoreError> {
+        let read = self.store.read(&lease.key);
+        bounded(&self.clock, self.deadline(), "GetItem", read).await
+    }
+
+    fn deadline(&self) -> Instant {
+        self.clock.now() + self.timing.renew_interval
+    }
+}
+
+/// How often a take is tried before it is left to the next plan.
+const ATTEMPTS: usize = 3;

@@ -1,0 +1,468 @@
+//! What the keeper of one held lease does next. Pure: no clock, no store; the task asks for the [`Step`], takes it, and
+//! tells the outcome.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use kcl_core::leasing::{CheckpointError, LeaseTiming, PendingCheckpoint};
+use kcl_core::{Backoff, Position, ShardId};
+
+use super::words::{Answer, Freed, Gone, Request, Step};
+use crate::Lease;
+use crate::store::{Change, Outcome, StoreError, StoreErrorKind};
+
+/// The keeper of one lease: the only writer of its item, so that renewals and checkpoints cannot race.
+///
+/// Each write is fenced by the one before, carries the newest watermark, and moves [`valid_until`](Self::valid_until) to
+/// its own *start* plus the lease duration less the margin: whoever may take the lease saw the counter move later than
+/// that. When no write succeeded until then the lease counts as lost, whatever the store does.
+///
+/// `R` is where an answer goes.
+#[derive(Debug)]
+pub(super) struct Machine<R> {
+    /// As the last write that is known to have applied left it.
+    lease: Lease,
+    timing: LeaseTiming,
+    valid_until: Instant,
+    renew_at: Instant,
+    phase: Phase<R>,
+    asked: Asked<R>,
+    pause: Pause,
+    answers: Vec<Answer<R>>,
+    /// The durable position has moved.
+    progressed: bool,
+}
+
+/// ```text
+///          due, or asked for            no effect: again after a pause
+///         ┌─────────────────────┐        ┌──────┐
+///         │                     v        │      v
+///      ┌──────┐   applied    ┌──────────────────────┐  may have applied   ┌────────┐
+///      │ Idle │ <─────────── │       Writing        │ ──────────────────> │ Unsure │ ─┐ read failed:
+///      └──────┘              └──────────────────────┘ <────────────────── └────────┘ <┘ again after a pause
+///         │  ^                  │                ^       not applied        │  │
+///         │  └──────────────────┼────────────────┼──────────────────────────┘  │
+///         │       applied       │ lost, ended, released                        │ lost, ended, released
+///         v                     v                                              v
+///      ┌───────────────────────────────────────────────────────────────────────────┐
+///      │                                   Gone                                    │
+///      └───────────────────────────────────────────────────────────────────────────┘
+/// ```
+#[derive(Debug)]
+enum Phase<R> {
+    /// Nothing is under way.
+    Idle,
+    /// This write is to be sent, perhaps again.
+    Writing(Box<Attempt<R>>),
+    /// This write may have applied: the lease is to be read.
+    Unsure(Box<Attempt<R>>),
+    /// No longer kept.
+    Gone(Gone),
+}
+
+/// One write, the same through all its repetitions, so that it can be recognised in the table.
+#[derive(Debug)]
+struct Attempt<R> {
+    change: Change,
+    /// The lease once it has applied.
+    expected: Lease,
+    /// When it was first sent of those sendings that may have applied.
+    begun: Instant,
+    may_have_applied: bool,
+    waiters: Vec<R>,
+    then: Option<Gone>,
+}
+
+/// What was asked for and is in no attempt yet.
+#[derive(Debug)]
+struct Asked<R> {
+    position: Option<Position>,
+    pending: Option<PendingCheckpoint>,
+    /// Who waits for the position or the announcement.
+    waiters: Vec<R>,
+    end: Option<End<R>>,
+    free: Option<(Freed, Vec<R>)>,
+}
+
+#[derive(Debug)]
+struct End<R> {
+    /// Children whose leases are not known to exist.
+    missing: Vec<Lease>,
+    children: BTreeSet<ShardId>,
+    waiters: Vec<R>,
+}
+
+#[derive(Debug)]
+struct Pause {
+    backoff: Backoff,
+    failures: u32,
+    over: Option<Instant>,
+}
+
+/// The longest first pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+impl<R> Machine<R> {
+    /// The keeper of `lease` as an own write that began at `begun` left it.
+    pub(super) fn new(lease: Lease, timing: LeaseTiming, begun: Instant) -> Self {
+        let base = (timing.renew_interval / 8).min(FIRST_PAUSE);
+        Self {
+            lease,
+            timing,
+            valid_until: begun + validity(&timing),
+            renew_at: begun + timing.renew_interval,
+            phase: Phase::Idle,
+            asked: Asked::default(),
+            pause: Pause {
+                backoff: Backoff::new(base, timing.renew_interval / 2),
+                failures: 0,
+                over: None,
+            },
+            answers: Vec::new(),
+            progressed: false,
+        }
+    }
+
+    /// The lease as last known.
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Until when the lease is surely held.
+    pub(super) fn valid_until(&self) -> Instant {
+        self.valid_until
+    }
+
+    /// The answers since the last call.
+    pub(super) fn take_answers(&mut self) -> Vec<Answer<R>> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Whether the durable position has moved since the last call.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progressed)
+    }
+
+    /// Asks for something; the answer comes with [`take_answers`](Self::take_answers).
+    pub(super) fn ask(&mut self, request: Request, waiter: R) {
+        if let Phase::Gone(gone) = &self.phase {
+            let again = matches!((gone, &request), (Gone::Ended, Request::End(_)));
+            let answer = again.then_some(()).ok_or(CheckpointError::LeaseLost);
+            return self.answers.push((waiter, answer));
+        }
+        if let Request::Checkpoint(wanted)
+        | Request::Prepare(PendingCheckpoint {
+            position: wanted, ..
+        }) = &request
+            && *wanted < self.lease.position
+        {
+            let (last, wanted) = (self.lease.position.clone(), wanted.clone());
+            return self
+                .answers
+                .push((waiter, Err(CheckpointError::Backward { last, wanted })));
+        }
+        match request {
+            Request::Checkpoint(position) => {
+                self.asked.position = self.asked.position.take().max(Some(position));
+            }
+            Request::Prepare(pending) => self.asked.pending = Some(pending),
+            Request::End(missing) => {
+                let children = missing
+                    .iter()
+                    .map(|child| child.key.shard().clone())
+                    .collect();
+                let fresh = End {
+                    missing,
+                    children,
+                    waiters: Vec::new(),
+                };
+                let end = self.asked.end.get_or_insert(fresh);
+                return end.waiters.push(waiter);
+            }
+            Request::Free(freed) => {
+                let free = self.asked.free.get_or_insert((freed, Vec::new()));
+                return free.1.push(waiter);
+            }
+        }
+        self.asked.waiters.push(waiter);
+    }
+
+    /// A scan showed the lease like this. Only somebody else's ownership is news.
+    pub(super) fn seen(&mut self, lease: Lease) {
+        let others = lease.owner != self.lease.owner && lease.counter > self.lease.counter;
+        if others && matches!(self.phase, Phase::Idle) {
+            self.leave(Gone::Taken(Box::new(lease)));
+        }
+    }
+
+    /// What to do now, when everything up to `watermark` is done.
+    pub(super) fn next(&mut self, now: Instant, watermark: &Position) -> Step {
+        if !matches!(self.phase, Phase::Gone(_)) && now >= self.valid_until {
+            self.leave(Gone::Silent);
+        }
+        if matches!(self.phase, Phase::Idle) {
+            self.begin(now, watermark);
+        }
+        let until = self.valid_until.min(now + self.timing.renew_interval);
+        if let Some(over) = self.pause.over
+            && now < over
+            && !matches!(self.phase, Phase::Gone(_))
+        {
+            return Step::Wait {
+                until: over.min(self.valid_until),
+            };
+        }
+        match &mut self.phase {
+            Phase::Gone(gone) => Step::Exit(gone.clone()),
+            Phase::Writing(attempt) => {
+                if !attempt.may_have_applied {
+                    attempt.begun = now;
+                }
+                let (fence, change) = (self.lease.fence(), attempt.change.clone());
+                Step::Write {
+                    fence,
+                    change,
+                    until,
+                }
+            }
+            Phase::Unsure(_) => Step::ReadBack { until },
+            Phase::Idle => match self.asked.end.as_ref().and_then(|end| end.missing.last()) {
+                Some(child) => Step::Create {
+                    child: Box::new(child.clone()),
+                    until,
+                },
+                None => Step::Wait {
+                    until: self.renew_at.min(self.valid_until),
+                },
+            },
+        }
+    }
+
+    /// What the write did.
+    pub(super) fn wrote(
+        &mut self,
+        outcome: Result<Outcome, StoreError>,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) {
+        let Phase::Writing(mut attempt) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        match outcome {
+            Ok(Outcome::Applied) => self.applied(*attempt),
+            Ok(Outcome::Conflict(Some(current))) => self.judge(attempt, Some(*current), now, rng),
+            Ok(Outcome::Conflict(None)) => self.phase = Phase::Unsure(attempt),
+            Ok(Outcome::Missing) => self.fail(*attempt, Gone::Deleted),
+            Err(error) => match error.kind() {
+                StoreErrorKind::Unavailable => {
+                    attempt.may_have_applied = true;
+                    self.phase = Phase::Unsure(attempt);
+                }
+                StoreErrorKind::Throttled | StoreErrorKind::AccessDenied => {
+                    self.pause.begin(now, rng);
+                    self.phase = Phase::Writing(attempt);
+                }
+                StoreErrorKind::TableMissing => self.fail(*attempt, Gone::TableMissing),
+                StoreErrorKind::Invalid => {
+                    self.pause.begin(now, rng);
+                    self.refuse(attempt.waiters, &error);
+                }
+            },
+        }
+    }
+
+    /// What the read showed.
+    pub(super) fn read(
+        &mut self,
+        found: Result<Option<Lease>, StoreError>,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) {
+        let Phase::Unsure(attempt) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        match found {
+            Ok(current) => self.judge(attempt, current, now, rng),
+            Err(error) if error.kind() == StoreErrorKind::TableMissing => {
+                self.fail(*attempt, Gone::TableMissing);
+            }
+            Err(_) => {
+                self.pause.begin(now, rng);
+                self.phase = Phase::Unsure(attempt);
+            }
+        }
+    }
+
+    /// What became of creating the child: whether made now or before, it is there.
+    pub(super) fn created(
+        &mut self,
+        outcome: Result<bool, StoreError>,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) {
+        match outcome {
+            Ok(_) => {
+                self.pause.end();
+                if let Some(end) = &mut self.asked.end {
+                    end.missing.pop();
+                }
+            }
+            Err(error) if error.kind() == StoreErrorKind::TableMissing => {
+                self.leave(Gone::TableMissing)
+            }
+            Err(error) => {
+                self.pause.begin(now, rng);
+                if !error.is_retryable()
+                    && let Some(end) = self.asked.end.take()
+                {
+                    self.refuse(end.waiters, &error);
+                }
+            }
+        }
+    }
+
+    /// Forms the next write, if one is due.
+    fn begin(&mut self, now: Instant, watermark: &Position) {
+        let left = matches!(self.asked.free, Some((Freed::Left, _)));
+        let noted = (!left).then_some(watermark);
+        let wanted = self.asked.position.take();
+        let asked_more = wanted.as_ref() > Some(&self.lease.position);
+        let newest = wanted.as_ref().max(noted);
+        let mut change = Change {
+            position: newest.filter(|at| **at > self.lease.position).cloned(),
+            ..Change::default()
+        };
+        // A checkpoint before the prepared one does not undo the announcement.
+        if let (Some(position), Some(pending)) = (&change.position, &self.lease.pending)
+            && *position < pending.position
+        {
+            change.pending = Some(pending.clone());
+        }
+        let announced = self.asked.pending.take();
+        let due = asked_more || announced.is_some() || now >= self.renew_at;
+        if announced.is_some() {
+            change.pending = announced;
+        }
+        let mut waiters = std::mem::take(&mut self.asked.waiters);
+        let mut then = None;
+        if let Some((freed, more)) = self.asked.free.take() {
+            change.owner = Some(None);
+            waiters.extend(more);
+            then = Some(Gone::Freed(freed));
+        } else if let Some(end) = self.asked.end.take_if(|end| end.missing.is_empty()) {
+            change.position = Some(Position::ShardEnd);
+            change.pending = None;
+            change.children = Some(end.children);
+            waiters.extend(end.waiters);
+            then = Some(Gone::Ended);
+        } else if !due {
+            // All that was asked for is durable already.
+            return self.answer(waiters, || Ok(()));
+        }
+        let expected = change.apply_to(&self.lease);
+        self.phase = Phase::Writing(Box::new(Attempt {
+            change,
+            expected,
+            begun: now,
+            may_have_applied: false,
+            waiters,
+            then,
+        }));
+    }
+
+    fn applied(&mut self, attempt: Attempt<R>) {
+        self.valid_until = attempt.begun + validity(&self.timing);
+        self.renew_at = attempt.begun + self.timing.renew_interval;
+        self.progressed |= attempt.change.position.is_some();
+        self.lease = attempt.expected;
+        self.pause.end();
+        self.answer(attempt.waiters, || Ok(()));
+        match attempt.then {
+            Some(gone) => self.leave(gone),
+            None => self.phase = Phase::Idle,
+        }
+    }
+
+    /// Whether an attempt applied, when the lease is like this now.
+    fn judge(
+        &mut self,
+        attempt: Box<Attempt<R>>,
+        current: Option<Lease>,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) {
+        let Some(current) = current else {
+            return self.fail(*attempt, Gone::Deleted);
+        };
+        let expected = &attempt.expected;
+        if attempt.may_have_applied
+            && current.fence() == expected.fence()
+            && current.position == expected.position
+            && current.pending == expected.pending
+            && current.children == expected.children
+        {
+            self.applied(*attempt);
+        } else if current.fence() == self.lease.fence() {
+            self.pause.begin(now, rng);
+            self.phase = Phase::Writing(attempt);
+        } else {
+            self.fail(*attempt, Gone::Taken(Box::new(current)));
+        }
+    }
+
+    fn fail(&mut self, attempt: Attempt<R>, gone: Gone) {
+        self.answer(attempt.waiters, || Err(CheckpointError::LeaseLost));
+        self.leave(gone);
+    }
+
+    fn refuse(&mut self, waiters: Vec<R>, error: &StoreError) {
+        let refusal = || CheckpointError::Unavailable(error.to_string().into());
+        self.answer(waiters, || Err(refusal()));
+    }
+
+    fn answer(&mut self, waiters: Vec<R>, answer: impl Fn() -> Result<(), CheckpointError>) {
+        let answers = waiters.into_iter().map(|waiter| (waiter, answer()));
+        self.answers.extend(answers);
+    }
+
+    fn leave(&mut self, gone: Gone) {
+        let asked = std::mem::take(&mut self.asked);
+        let mut waiters = asked.waiters;
+        waiters.extend(asked.end.into_iter().flat_map(|end| end.waiters));
+        waiters.extend(asked.free.into_iter().flat_map(|(_, waiters)| waiters));
+        match std::mem::replace(&mut self.phase, Phase::Gone(gone)) {
+            Phase::Writing(attempt) | Phase::Unsure(attempt) => waiters.extend(attempt.waiters),
+            Phase::Idle | Phase::Gone(_) => {}
+        }
+        self.answer(waiters, || Err(CheckpointError::LeaseLost));
+    }
+}
+
+impl<R> Default for Asked<R> {
+    fn default() -> Self {
+        Self {
+            position: None,
+            pending: None,
+            waiters: Vec::new(),
+            end: None,
+            free: None,
+        }
+    }
+}
+
+impl Pause {
+    fn begin(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+        self.over = Some(now + self.backoff.delay(self.failures, rng));
+        self.failures += 1;
+    }
+
+    fn end(&mut self) {
+        self.over = None;
+        self.failures = 0;
+    }
+}
+
+/// How long a write proves ownership, from its start.
+fn validity(timing: &LeaseTiming) -> Duration {
+    timing.lease_duration.saturating_sub(timing.fence_margin)
+}

@@ -1,0 +1,306 @@
+//! Keeps one held lease: renews it, makes its checkpoints durable, ends it, gives it up, or finds it lost.
+//!
+//! One task per lease is the only writer of its item. What it does is decided by the machine; here the steps are taken.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use kcl_core::leasing::{CheckpointError, HeldLease, LeaseTiming, Release};
+use kcl_core::metrics::{self, Metrics, ShardMetrics};
+use kcl_core::{Clock, Position, Tasks};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::bounded::bounded;
+use crate::coordinator::Message;
+use crate::store::LeaseStore;
+use crate::{Lease, LeaseKey};
+
+mod handle;
+mod machine;
+mod words;
+
+use handle::Handle;
+use machine::Machine;
+pub(crate) use words::{Freed, Gone};
+use words::{Request, Step};
+
+/// What all keepers of a worker share.
+#[derive(Debug, Clone)]
+pub(crate) struct Keeping {
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) timing: LeaseTiming,
+    pub(crate) clock: Clock,
+    pub(crate) tasks: Tasks,
+    pub(crate) metrics: Arc<dyn Metrics>,
+    /// Where the end of a keeper is told.
+    pub(crate) inbox: mpsc::Sender<Message>,
+}
+
+/// What the coordinator keeps of a keeper.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    orders: mpsc::Sender<Order>,
+    shared: Arc<Shared>,
+}
+
+/// The end of a keeper.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    pub(crate) key: LeaseKey,
+    pub(crate) gone: Gone,
+    /// The lease as the keeper's last write left it.
+    pub(crate) last: Lease,
+    /// After [`Gone::Ended`]: the children's leases as they were to be created.
+    pub(crate) children: Vec<Lease>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Ask(Request, oneshot::Sender<Result<(), CheckpointError>>),
+    Seen(Box<Lease>),
+    Leave,
+}
+
+/// What the keeper's task and its handles read and write without waiting.
+#[derive(Debug)]
+struct Shared {
+    lost: CancellationToken,
+    cell: Mutex<Cell>,
+}
+
+#[derive(Debug)]
+struct Cell {
+    watermark: Position,
+    valid_until: Instant,
+    ended: bool,
+}
+
+impl Keeping {
+    /// Starts to keep `lease`, as an own write that began at `begun` left it. The lease is freed when the handle is
+    /// dropped without an end or a release.
+    pub(crate) fn keep(
+        &self,
+        lease: Lease,
+        begun: Instant,
+        metrics: ShardMetrics,
+        rng: fastrand::Rng,
+    ) -> (Keeper, Arc<dyn HeldLease>) {
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let (key, token) = (lease.key.clone(), lease.counter);
+        let watermark = lease.position.clone();
+        let machine = Machine::new(lease, self.timing, begun);
+        let valid_until = machine.valid_until();
+        let shared = Arc::new(Shared {
+            lost: CancellationToken::new(),
+            cell: Mutex::new(Cell {
+                watermark,
+                valid_until,
+                ended: false,
+            }),
+        });
+        let abandoned = CancellationToken::new();
+        let task = Task {
+            keeping: self.clone(),
+            key: key.clone(),
+            machine,
+            orders: inbox,
+            shared: shared.clone(),
+            abandoned: abandoned.clone(),
+            children: Vec::new(),
+            metrics,
+            rng,
+        };
+        self.tasks.spawn(task.run());
+        let keeper = Keeper {
+            orders: orders.clone(),
+            shared: shared.clone(),
+        };
+        (
+            keeper,
+            Arc::new(Handle {
+                key,
+                token,
+                orders,
+                shared,
+                _abandoned: abandoned.drop_guard(),
+            }),
+        )
+    }
+}
+
+impl Keeper {
+    /// Tells what a scan showed of the lease.
+    pub(crate) fn seen(&self, lease: &Lease) {
+        // A full queue means that the keeper is busy with a write, which will show the same.
+        let _ = self.orders.try_send(Order::Seen(Box::new(lease.clone())));
+    }
+
+    /// Revokes the grant, then frees the lease. The exit is told when that is durable.
+    pub(crate) async fn leave(&self) {
+        self.shared.lost.cancel();
+        // A keeper that has gone has told its exit.
+        let _ = self.orders.send(Order::Leave).await;
+    }
+
+    /// Revokes the grant.
+    pub(crate) fn revoke(&self) {
+        self.shared.lost.cancel();
+    }
+}
+
+impl Shared {
+    fn with<T>(&self, read: impl FnOnce(&mut Cell) -> T) -> T {
+        read(&mut self.cell.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+struct Task {
+    keeping: Keeping,
+    key: LeaseKey,
+    machine: Machine<oneshot::Sender<Result<(), CheckpointError>>>,
+    orders: mpsc::Receiver<Order>,
+    shared: Arc<Shared>,
+    abandoned: CancellationToken,
+    children: Vec<Lease>,
+    metrics: ShardMetrics,
+    rng: fastrand::Rng,
+}
+
+impl Task {
+    async fn run(mut self) {
+        // A keeper whose task is dropped keeps nothing.
+        let lost = self.shared.lost.clone().drop_guard();
+        let gone = loop {
+            while let Ok(order) = self.orders.try_recv() {
+                self.obey(order);
+            }
+            let watermark = self.shared.with(|cell| cell.watermark.clone());
+            let step = self.machine.next(self.keeping.clock.now(), &watermark);
+            if let Step::Exit(gone) = step {
+                break gone;
+            }
+            self.take(step).await;
+            self.settle();
+        };
+        let given_up = match &gone {
+            Gone::Ended | Gone::Freed(Freed::Released(_)) => true,
+            Gone::Freed(Freed::Left)
+            | Gone::Taken(_)
+            | Gone::Deleted
+            | Gone::Silent
+            | Gone::TableMissing => false,
+        };
+        if given_up {
+            lost.disarm();
+        } else {
+            drop(lost);
+        }
+        self.shared.with(|cell| cell.ended = gone == Gone::Ended);
+        self.settle();
+        self.orders.close();
+        while let Some(order) = self.orders.recv().await {
+            self.obey(order);
+        }
+        self.settle();
+        let exit = Exit {
+            key: self.key,
+            gone,
+            last: self.machine.lease().clone(),
+            children: self.children,
+        };
+        // Without a coordinator there is nobody to tell.
+        let _ = self
+            .keeping
+            .inbox
+            .send(Message::Exited(Box::new(exit)))
+            .await;
+    }
+
+    async fn take(&mut self, step: Step) {
+        let Keeping {
+            store,
+            clock,
+            metrics,
+            ..
+        } = &self.keeping;
+        match step {
+            Step::Write {
+                fence,
+                change,
+                until,
+            } => {
+                let write = store.update(&self.key, &fence, &change);
+                let outcome = bounded(clock, until, "UpdateItem", write).await;
+                metrics.record(metrics::LEASE_WRITES, None, 1.0);
+                self.machine.wrote(outcome, clock.now(), &mut self.rng);
+            }
+            Step::ReadBack { until } => {
+                let found = bounded(clock, until, "GetItem", store.read(&self.key)).await;
+                self.machine.read(found, clock.now(), &mut self.rng);
+            }
+            Step::Create { child, until } => {
+                let created = bounded(clock, until, "PutItem", store.create(&child)).await;
+                metrics.record(metrics::LEASE_WRITES, None, 1.0);
+                if matches!(created, Ok(true)) {
+                    metrics.record(metrics::LEASES_CREATED, None, 1.0);
+                    tracing::info!(lease = %child.key, parent = %self.key, "created the lease of a child shard");
+                }
+                self.machine.created(created, clock.now(), &mut self.rng);
+            }
+            Step::Wait { until } => {
+                let order = tokio::select! {
+                    biased;
+                    order = self.orders.recv() => order,
+                    () = self.abandoned.cancelled() => None,
+                    () = clock.sleep_until(until) => return,
+                };
+                match order {
+                    Some(order) => self.obey(order),
+                    None => self.abandon(),
+                }
+            }
+            Step::Exit(_) => {}
+        }
+    }
+
+    /// The consumer dropped its side: nobody reads the shard here any more.
+    fn abandon(&mut self) {
+        // Once is enough: the machine remembers it.
+        self.abandoned = CancellationToken::new();
+        self.ask(Request::Free(Freed::Released(Release::Stopping)));
+    }
+
+    fn ask(&mut self, request: Request) {
+        self.machine.ask(request, oneshot::channel().0);
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Ask(request, waiter) => {
+                if let Request::End(children) = &request {
+                    self.children.clone_from(children);
+                }
+                self.machine.ask(request, waiter);
+            }
+            Order::Seen(lease) => self.machine.seen(*lease),
+            Order::Leave => self.ask(Request::Free(Freed::Left)),
+        }
+    }
+
+    /// Tells what is new: answers, the durable position, how long the lease is valid.
+    fn settle(&mut self) {
+        let valid_until = self.machine.valid_until();
+        self.shared.with(|cell| cell.valid_until = valid_until);
+        if self.machine.take_progress() {
+            self.metrics.count(metrics::CHECKPOINTS);
+        }
+        for (waiter, answer) in self.machine.take_answers() {
+            // Who does not wait any more does not need to know.
+            let _ = waiter.send(answer);
+        }
+    }
+}
+
+/// Orders that may wait while a write is under way.
+const ORDERS: usize = 64;
