@@ -5,6 +5,7 @@
 mod assign;
 mod bounded;
 mod coordinator;
+mod dynamo_leases;
 mod item;
 mod keeper;
 mod lease;
@@ -15,4 +16,6 @@ mod testing;
 mod view;
 
 pub use coordinator::StoreLeases;
+pub use dynamo_leases::DynamoLeases;
 pub use lease::{Fence, Lease, LeaseKey};
+pub use store::{TablePolicy, TableSpec};
