@@ -173,7 +173,7 @@ impl Common {
             stream_status: stream.status.name(),
             stream_mode_details: ModeDetails::of(stream.mode),
             retention_period_hours: stream.retention_hours,
-            stream_creation_timestamp: Timestamp(stream.created_at),
+            stream_creation_timestamp: Timestamp(stream.created.millis()),
             enhanced_monitoring: [Monitoring::default()],
             encryption_type: "NONE",
         }

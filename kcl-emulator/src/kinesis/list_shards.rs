@@ -118,7 +118,7 @@ impl Kinesis {
         {
             return Err(Error::invalid("Invalid NextToken."));
         }
-        if created_at.is_some_and(|at| at.0 / 1000 != stream.created_at / 1000) {
+        if created_at.is_some_and(|at| at.0 / 1000 != stream.created.secs()) {
             let text = format!("Stream {} under account {account} not found.", place.stream);
             return Err(Error::new(Code::ResourceNotFound, text));
         }
@@ -253,7 +253,9 @@ impl Filter {
             Self::All => true,
             Self::AtTrimHorizon => oldest(),
             Self::AtLatest => shard.closed.is_none(),
-            Self::AtTimestamp(millis) if millis < stream.horizon(now).max(stream.created_at) => {
+            Self::AtTimestamp(millis)
+                if millis < stream.horizon(now).max(stream.created.millis()) =>
+            {
                 oldest()
             }
             Self::AtTimestamp(millis) => open_at(millis),

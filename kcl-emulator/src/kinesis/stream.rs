@@ -75,8 +75,7 @@ pub(super) struct Stream {
     pub(super) arn: String,
     /// Tells a stream from a later one of the same name.
     pub(super) generation: u64,
-    /// Milliseconds since the epoch.
-    pub(super) created_at: u64,
+    pub(super) created: Time,
     pub(super) status: Status,
     pub(super) mode: Mode,
     pub(super) retention_hours: u32,
@@ -95,7 +94,7 @@ impl Stream {
             name,
             arn,
             generation,
-            created_at: now.millis(),
+            created: now,
             status: Status::Active,
             mode,
             retention_hours: 24,
@@ -112,7 +111,8 @@ impl Stream {
         match self.status {
             Status::Creating { shards, .. } => {
                 for range in hash_range::uniform(shards) {
-                    self.open_shard(at, Parents::None, range);
+                    // No moment of the stream's life is without shards.
+                    self.open_shard(self.created, Parents::None, range);
                 }
             }
             Status::Updating { change, .. } => match change {

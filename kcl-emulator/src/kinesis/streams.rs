@@ -267,7 +267,7 @@ impl StreamSummary {
             stream_arn: stream.arn.clone(),
             stream_status: stream.status.name(),
             stream_mode_details: ModeDetails::of(stream.mode),
-            stream_creation_timestamp: Timestamp(stream.created_at),
+            stream_creation_timestamp: Timestamp(stream.created.millis()),
         }
     }
 }

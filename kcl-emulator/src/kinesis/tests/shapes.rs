@@ -3,6 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Rig;
+use crate::kinesis::Entry;
 
 fn records(count: usize) -> Value {
     (0..count)
@@ -192,4 +193,18 @@ fn a_bad_stream_is_not_created() {
         rig.ok("ListStreams", json!({}))["StreamNames"],
         json!(["s"])
     );
+}
+
+#[test]
+fn debug_shows_neither_data_nor_keys() {
+    let mut rig = Rig::new(1);
+    rig.put_at(0, "canary");
+    let entry = Entry {
+        data: b"canary",
+        partition_key: "canary",
+        explicit_hash_key: None,
+    };
+    let state = format!("{:?} {entry:?}", rig.kinesis);
+    assert!(!state.contains("canary") && !state.contains(&STANDARD.encode("canary")));
+    assert!(state.contains("data_len: 6"));
 }

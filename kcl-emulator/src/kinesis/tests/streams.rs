@@ -163,8 +163,13 @@ fn transitions_take_the_time_they_are_given() {
         rig.err("PutRecord", put.clone()),
         "ResourceNotFoundException"
     );
+    let creating = rig.secs() + 1.0;
     rig.pass(delay);
     assert_eq!(status(&mut rig), Ok("ACTIVE".to_owned()));
+    assert_eq!(
+        rig.shards(json!({"Type": "AT_TIMESTAMP", "Timestamp": creating})),
+        [0]
+    );
 
     let split = json!({"StreamName": "s", "ShardToSplit": "0", "NewStartingHashKey": "9"});
     rig.ok("SplitShard", split.clone());
