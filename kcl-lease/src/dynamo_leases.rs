@@ -27,15 +27,15 @@ impl DynamoLeases {
     /// Calls DynamoDB with this region, these credentials and this HTTP client.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
-        Self::from_client(&Client::new(config))
+        Self::from_client(Client::new(config))
     }
 
     /// Calls DynamoDB as this client does, but never retries by itself: the coordinator does, where a repeated call is
     /// right.
     #[must_use]
-    pub fn from_client(client: &Client) -> Self {
+    pub fn from_client(client: Client) -> Self {
         Self {
-            client: client.clone(),
+            client,
             table: TablePolicy::default(),
             table_name: None,
             call_timeout: DynamoStore::DEFAULT_CALL_TIMEOUT,
@@ -73,10 +73,13 @@ impl DynamoLeases {
 
     fn store(&self, member: &Member) -> DynamoStore {
         let application = || member.application.to_string();
-        DynamoStore::new(&self.client, self.table_name.clone().unwrap_or_else(application))
-            .table_policy(self.table.clone())
-            .call_timeout(self.call_timeout)
-            .consistent_scans(self.consistent_scans)
+        DynamoStore::new(
+            &self.client,
+            self.table_name.clone().unwrap_or_else(application),
+        )
+        .table_policy(self.table.clone())
+        .call_timeout(self.call_timeout)
+        .consistent_scans(self.consistent_scans)
     }
 }
 

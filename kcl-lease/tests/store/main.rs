@@ -4,6 +4,7 @@
 
 mod faults;
 mod hostile;
+mod leases;
 mod table;
 
 use std::collections::HashMap;
