@@ -136,9 +136,8 @@ async fn a_hanging_processor_does_not_keep_the_other_leases_from_being_renewed()
         "leases were lost: {:?}",
         hanging.events()
     );
-    let others = world.oracle.delivered();
-    let last_put = others.iter().filter(|d| d.number == 34).count();
-    assert!(last_put > 0, "the other shards stand still");
+    let delivered = world.oracle.delivered();
+    assert!(delivered.iter().any(|d| d.number >= 30), "the other shards stand still");
     let report = hanging.stop().await;
     assert_eq!(
         (report.abandoned.len(), report.drained.len()),

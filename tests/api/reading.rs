@@ -153,9 +153,7 @@ async fn aggregates_are_unpacked_and_resumed_in_the_middle() {
     let world = World::new(1).await;
     let mut aggregator = kcl_core::aggregation::Aggregator::new(100_000);
     for n in 0..5 {
-        aggregator
-            .push("key", None, format!("key:{n}").as_bytes())
-            .unwrap();
+        assert!(aggregator.push("key", None, format!("key:{n}").as_bytes()));
     }
     let aggregate = aggregator.finish().unwrap();
     let put = world

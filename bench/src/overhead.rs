@@ -1,0 +1,83 @@
+//! CPU-seconds per GB, through the framework and beside it.
+
+use crate::Failure;
+use crate::process::{Server, client, median};
+
+/// The two clients read the same stream of the same emulator, in turns.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Records in the stream
+    #[arg(long, default_value_t = 400_000)]
+    records: usize,
+    /// Bytes of payload in a record
+    #[arg(long, default_value_t = 1024)]
+    size: usize,
+    /// Shards of the stream
+    #[arg(long, default_value_t = 4)]
+    shards: u32,
+    /// How often each client reads the stream
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Fail when the framework costs more than this many percent on top
+    #[arg(long)]
+    require: Option<f64>,
+}
+
+pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments {
+        records,
+        size,
+        shards,
+        rounds,
+        require,
+    } = *arguments;
+    let stream = [
+        ("--shards", shards as usize),
+        ("--records", records),
+        ("--size", size),
+    ];
+    let stream: Vec<String> = stream
+        .iter()
+        .flat_map(|(name, value)| [(*name).to_owned(), value.to_string()])
+        .collect();
+    let server = Server::start(&stream)?;
+    let gigabytes = (records * size) as f64 / 1e9;
+    println!("{records} records of {size} bytes on {shards} shards, {gigabytes:.2} GB a round");
+    let (mut bare, mut framework) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        // Turns are swapped each round, so that neither always runs on the warmer machine.
+        let mut kinds = [("bare", &mut bare), ("framework", &mut framework)];
+        if round % 2 == 1 {
+            kinds.reverse();
+        }
+        for (kind, figures) in kinds {
+            let reply = client(&[
+                kind.to_owned(),
+                "--endpoint".to_owned(),
+                server.endpoint.clone(),
+                "--records".to_owned(),
+                records.to_string(),
+                "--application".to_owned(),
+                format!("round-{round}"),
+            ])?;
+            let cpu = reply["cpu_seconds"].as_f64().ok_or("no figure")? / gigabytes;
+            println!("round {round} {kind:>9}: {cpu:.3} CPU-s/GB");
+            figures.push(cpu);
+        }
+    }
+    let ratios = bare
+        .iter()
+        .zip(&framework)
+        .map(|(bare, framework)| framework / bare)
+        .collect();
+    let percent = (median(ratios) - 1.0) * 100.0;
+    println!(
+        "median: bare {:.3}, framework {:.3} CPU-s/GB; framework costs {percent:+.1} % (median of the rounds' ratios)",
+        median(bare),
+        median(framework),
+    );
+    match require {
+        Some(limit) if percent > limit => Err(format!("more than {limit} % on top").into()),
+        _ => Ok(()),
+    }
+}
