@@ -96,7 +96,7 @@ impl SdkKinesis {
             let page = request
                 .send()
                 .await
-                .map_err(|error| failed(OPERATION, error))?;
+                .map_err(|error| failed(OPERATION, &error))?;
             for shard in page.shards.unwrap_or_default() {
                 let shard = convert::shard(shard).map_err(|error| malformed(OPERATION, error))?;
                 shards.insert(shard.id.clone(), shard);
@@ -128,7 +128,7 @@ impl KinesisApi for SdkKinesis {
             .set_stream_arn(arn)
             .send()
             .await
-            .map_err(|error| failed(OPERATION, error))?;
+            .map_err(|error| failed(OPERATION, &error))?;
         let summary = output
             .stream_description_summary
             .ok_or_else(|| malformed(OPERATION, "a reply without a description"))?;
@@ -183,7 +183,7 @@ impl KinesisApi for SdkKinesis {
         let output = request
             .send()
             .await
-            .map_err(|error| failed(OPERATION, error))?;
+            .map_err(|error| failed(OPERATION, &error))?;
         output
             .shard_iterator
             .map(ShardIterator)
@@ -206,7 +206,7 @@ impl KinesisApi for SdkKinesis {
             .set_stream_arn(arn)
             .send()
             .await
-            .map_err(|error| failed(OPERATION, error))?;
+            .map_err(|error| failed(OPERATION, &error))?;
         convert::page(output).map_err(|error| malformed(OPERATION, error))
     }
 }

@@ -20,18 +20,18 @@ pub(super) fn malformed(
 ///
 /// The source is text: the messages of the SDK's error and of its sources. The `Debug` form of an SDK error holds the
 /// raw reply and with it payloads, so it must not get into logs.
-pub(super) fn failed<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> ApiError
+pub(super) fn failed<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> ApiError
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    let kind = match &error {
+    let kind = match error {
         SdkError::ServiceError(service) => {
             service_kind(service.err().code(), service.raw().status().as_u16())
         }
         // Not sent, no answer, or one that broke off: nothing is known but that it may work later.
         _ => ApiErrorKind::Unavailable,
     };
-    ApiError::new(operation, kind, messages(&error))
+    ApiError::new(operation, kind, messages(error))
 }
 
 /// By AWS's error code, and by the HTTP status for codes that are not listed. An unlisted refusal is not taken for

@@ -23,8 +23,9 @@ pub(super) struct Limits {
 ///
 /// - Calls: at most `calls_per_second` starts in any second, by the starts of the newest calls.
 /// - Bytes: each reply pushes the next call back by what its bytes cost at `bytes_per_second`, so that 10 MiB cost 5 s.
-/// - Share: a throttled call says that others read the shard too. It halves the share of both limits, and each good reply
-///   adds a little (additive increase, multiplicative decrease: consumers converge on equal shares without talking).
+/// - Share: a throttled call says that others read the shard too. It halves the share of both limits, once for all
+///   throttled calls up to the next reply, and each reply adds a little (additive increase, multiplicative
+///   decrease: consumers converge on equal shares without talking).
 #[derive(Debug)]
 pub(super) struct Pace {
     limits: Option<Limits>,
@@ -34,6 +35,8 @@ pub(super) struct Pace {
     paid_at: Option<Instant>,
     /// Of the limits, `MIN_SHARE` to 1.
     share: f64,
+    /// Whether the share was halved since the newest reply.
+    halved: bool,
 }
 
 impl Pace {
@@ -44,6 +47,7 @@ impl Pace {
             calls: VecDeque::new(),
             paid_at: None,
             share: 1.0,
+            halved: false,
         }
     }
 
@@ -89,11 +93,14 @@ impl Pace {
             self.paid_at = Some(self.paid_at.map_or(started, |paid| paid.max(started)) + cost);
         }
         self.share = (self.share + SHARE_STEP).min(1.0);
+        self.halved = false;
     }
 
     /// The newest call was throttled.
     pub(super) fn throttled(&mut self) {
-        self.share = (self.share / 2.0).max(MIN_SHARE);
+        if !std::mem::replace(&mut self.halved, true) {
+            self.share = (self.share / 2.0).max(MIN_SHARE);
+        }
     }
 }
 
@@ -131,7 +138,8 @@ mod tests {
 
     #[test]
     fn starts_follow_calls_bytes_and_throttles() {
-        let table: [(&str, &[Option<usize>], &[u128]); 5] = [
+        type Row = (&'static str, &'static [Option<usize>], &'static [u128]);
+        let table: [Row; 5] = [
             (
                 "empty replies: five at once, then a second of rest",
                 &[Some(0); 7],
@@ -148,9 +156,9 @@ mod tests {
                 &[0, 250, 500],
             ),
             (
-                "each throttle doubles the spacing, down to a sixteenth",
-                &[None, None, None, None, None, None],
-                &[0, 400, 1200, 2800, 6000, 9200],
+                "throttles in a row double the spacing once",
+                &[None, None, None, None],
+                &[0, 400, 800, 1200],
             ),
             (
                 "good replies win it back",
@@ -166,7 +174,8 @@ mod tests {
     #[test]
     fn a_share_recovers_fully() {
         let mut pace = aws();
-        starts(&mut pace, &[None; 8]);
+        starts(&mut pace, &[None, Some(0)].repeat(20));
+        assert!((MIN_SHARE..=MIN_SHARE + 2.0 * SHARE_STEP).contains(&pace.share));
         starts(&mut pace, &[Some(0); 30]);
         assert_eq!(pace.share, 1.0);
     }

@@ -213,10 +213,10 @@ async fn a_shard_or_stream_that_is_gone_is_not_its_end() {
     type Gone = fn(&Fake);
     let table: [(&str, Gone); 2] = [
         ("the shard is not listed", |fake| {
-            fake.state().listed = false
+            fake.state().listed = false;
         }),
         ("the stream was created again", |fake| {
-            fake.state().stream = stream(2)
+            fake.state().stream = stream(2);
         }),
     ];
     for (what, gone) in table {

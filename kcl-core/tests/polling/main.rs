@@ -1,0 +1,5 @@
+//! Polling by the real SDK against the emulator, in one process and in virtual time.
+
+mod adapter;
+mod bench;
+mod reading;
