@@ -1,6 +1,10 @@
 //! The DynamoDB store against the emulator.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 mod faults;
 mod hostile;
