@@ -182,9 +182,13 @@ fn transitions_take_the_time_they_are_given() {
     rig.pass(delay);
     assert_eq!(rig.ok("PutRecord", put)["ShardId"], "shardId-000000000002");
 
+    let merge = json!({"StreamName": "s", "ShardToMerge": "1", "AdjacentShardToMerge": "2"});
+    rig.ok("MergeShards", merge);
+    rig.pass(delay / 2);
     rig.ok("DeleteStream", json!({"StreamName": "s"}));
+    rig.pass(delay / 2);
     assert_eq!(status(&mut rig), Ok("DELETING".to_owned()));
-    rig.pass(delay);
+    rig.pass(delay / 2);
     assert_eq!(
         status(&mut rig),
         Err("ResourceNotFoundException".to_owned())
