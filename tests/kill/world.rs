@@ -1,0 +1,226 @@
+//! A stream behind a loopback server, a producer, and the files of the processes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::types::{HashKeyRange, Shard, StreamStatus};
+use kcl_emulator::{Emulator, Server};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Deliveries;
+use crate::consumer::Consumer;
+use crate::ordered_puts::{OrderedPuts, Put};
+
+const STREAM: &str = "orders";
+
+pub(crate) struct World {
+    kinesis: Client,
+    server: Server,
+    failover: &'static str,
+    folder: TempDir,
+    processes: Mutex<usize>,
+    put: Arc<Mutex<BTreeMap<String, u64>>>,
+}
+
+impl World {
+    pub(crate) async fn new(shards: i32, failover: &'static str) -> Self {
+        let emulator = Emulator::builder().build();
+        let kinesis = Client::new(&emulator.sdk_config());
+        let create = kinesis.create_stream().stream_name(STREAM);
+        create.shard_count(shards).send().await.unwrap();
+        let server = emulator
+            .serve(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .unwrap();
+        let world = Self {
+            kinesis,
+            server,
+            failover,
+            folder: tempfile::tempdir().unwrap(),
+            processes: Mutex::new(0),
+            put: Arc::default(),
+        };
+        world.active().await;
+        world
+    }
+
+    /// Starts a process of `consume` on the stream.
+    pub(crate) fn consume(&self, app: &str, id: &str) -> Consumer {
+        let mut processes = self.processes.lock().unwrap();
+        let stdout = self.folder.path().join(format!("{:04}.jsonl", *processes));
+        *processes += 1;
+        let endpoint = format!("http://{}", self.server.local_addr());
+        let arguments = [
+            ["--stream", STREAM],
+            ["--app", app],
+            ["--endpoint-url", &endpoint],
+            ["--failover", self.failover],
+        ];
+        Consumer::start(&stdout, arguments.as_flattened(), id)
+    }
+
+    /// What all processes have written.
+    pub(crate) fn deliveries(&self) -> Deliveries {
+        let processes = *self.processes.lock().unwrap();
+        let output = |process| fs::read(self.folder.path().join(format!("{process:04}.jsonl")));
+        let outputs: Vec<String> = (0..processes)
+            .map(|process| String::from_utf8(output(process).unwrap()).unwrap())
+            .collect();
+        Deliveries::parse(&outputs)
+    }
+
+    pub(crate) fn put_so_far(&self) -> BTreeMap<String, u64> {
+        self.put.lock().unwrap().clone()
+    }
+
+    /// Waits until everything put was delivered.
+    pub(crate) async fn drained(&self) {
+        let (put, begin) = (self.put_so_far(), Instant::now());
+        loop {
+            let account = self.deliveries().account(&put);
+            if account.lost == 0 {
+                return;
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(20),
+                "not drained: {account:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Puts one record under each of `keys` keys.
+    pub(crate) async fn put(&self, keys: u32) {
+        let mut puts = OrderedPuts::new(self.kinesis.clone(), STREAM.parse().unwrap());
+        for key in 0..keys {
+            puts.push(next(&self.put, key));
+        }
+        while !puts.is_empty() {
+            puts.send().await.unwrap();
+        }
+    }
+
+    /// Puts `per_second` records a second under `keys` keys, until it is stopped.
+    pub(crate) fn produce(&self, keys: u32, per_second: u32) -> Producer {
+        let (client, put) = (self.kinesis.clone(), self.put.clone());
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let mut puts = OrderedPuts::new(client, STREAM.parse().unwrap());
+            let mut keys = (0..keys).cycle();
+            let mut ticks = tokio::time::interval(Duration::from_millis(50));
+            while !stopped.is_cancelled() {
+                ticks.tick().await;
+                for key in keys.by_ref().take(per_second as usize / 20) {
+                    if puts.is_full() {
+                        break; // throttled
+                    }
+                    puts.push(next(&put, key));
+                }
+                puts.send().await.unwrap();
+            }
+            while !puts.is_empty() {
+                puts.send().await.unwrap();
+            }
+        });
+        Producer { stop, task }
+    }
+
+    /// Splits one of the open shards in the middle.
+    pub(crate) async fn split(&self, rng: &mut fastrand::Rng) {
+        let shards = self.open_shards().await;
+        let shard = &shards[rng.usize(..shards.len())];
+        let (start, end) = range(shard.hash_key_range().unwrap());
+        let split = self.kinesis.split_shard().stream_name(STREAM);
+        let split = split.shard_to_split(shard.shard_id());
+        let middle = (start + (end - start) / 2 + 1).to_string();
+        split.new_starting_hash_key(middle).send().await.unwrap();
+        println!("split {}", shard.shard_id());
+        self.active().await;
+    }
+
+    /// Merges two neighbours of the open shards.
+    pub(crate) async fn merge(&self, rng: &mut fastrand::Rng) {
+        let mut shards = self.open_shards().await;
+        shards.sort_by_key(|shard| range(shard.hash_key_range().unwrap()));
+        let first = rng.usize(..shards.len() - 1);
+        let (left, right) = (shards[first].shard_id(), shards[first + 1].shard_id());
+        let merge = self.kinesis.merge_shards().stream_name(STREAM);
+        let merge = merge.shard_to_merge(left).adjacent_shard_to_merge(right);
+        merge.send().await.unwrap();
+        println!("merged {left} and {right}");
+        self.active().await;
+    }
+
+    async fn open_shards(&self) -> Vec<Shard> {
+        let shards = self
+            .kinesis
+            .list_shards()
+            .stream_name(STREAM)
+            .send()
+            .await
+            .unwrap();
+        let is_open = |shard: &Shard| {
+            let numbers = shard.sequence_number_range().unwrap();
+            numbers.ending_sequence_number().is_none()
+        };
+        shards.shards.unwrap().into_iter().filter(is_open).collect()
+    }
+
+    async fn active(&self) {
+        loop {
+            let describe = self.kinesis.describe_stream_summary().stream_name(STREAM);
+            let summary = describe
+                .send()
+                .await
+                .unwrap()
+                .stream_description_summary
+                .unwrap();
+            if summary.stream_status == StreamStatus::Active {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// The next record of a key: `key-7:12`.
+fn next(put: &Mutex<BTreeMap<String, u64>>, key: u32) -> Put {
+    let key = format!("key-{key}");
+    let mut put = put.lock().unwrap();
+    let count = put.entry(key.clone()).or_default();
+    let data = format!("{key}:{count}").into_bytes();
+    *count += 1;
+    Put {
+        key,
+        data,
+        user_records: 1,
+    }
+}
+
+fn range(range: &HashKeyRange) -> (u128, u128) {
+    let bound = |text: &str| text.parse().unwrap();
+    (
+        bound(range.starting_hash_key()),
+        bound(range.ending_hash_key()),
+    )
+}
+
+pub(crate) struct Producer {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Producer {
+    /// Returns when everything that it counted is in the stream.
+    pub(crate) async fn stop(&mut self) {
+        self.stop.cancel();
+        (&mut self.task).await.unwrap();
+    }
+}
