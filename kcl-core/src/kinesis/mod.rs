@@ -1,6 +1,6 @@
 //! The calls to Kinesis that reading needs, as a port, and its adapter over the AWS SDK.
 //!
-//! One method is one request: no retry, no pace, no cache. Those are decisions of the callers.
+//! No method paces or caches, and reads are not retried: those are decisions of the callers.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

@@ -224,7 +224,8 @@ async fn a_shard_or_stream_that_is_gone_is_not_its_end() {
         gone(&bench.fake);
         bench.fail(ApiErrorKind::NotFound);
         let mut reader = bench.reader(StartingPosition::AfterSequenceNumber(number(1)));
-        let outcome = reader.next().await;
+        let hour = tokio::time::timeout(Duration::from_secs(3600), reader.next());
+        let outcome = hour.await.expect("an answer within an hour");
         assert!(
             matches!(outcome, Err(ReadError::NotFound(_))),
             "{what}: {outcome:?}"
@@ -352,6 +353,38 @@ async fn the_budget_is_taken_for_a_call_and_kept_for_its_records() {
     drop(permit);
     assert_eq!(read(&mut reader, 1).await, [3]);
     assert_eq!(bench.budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waited_for_the_budget_counts_from_its_start() {
+    let bench = Bench::new();
+    bench.fake.put(12, 10);
+    let polling = bench.polling().max_records(1);
+    let mut reader = bench.open(&polling, StartingPosition::TrimHorizon);
+    let held = bench.budget.take(MAX_REPLY_BYTES).await;
+    let release = async {
+        bench.pass(60).await;
+        drop(held);
+    };
+    let (numbers, ()) = tokio::join!(read(&mut reader, 12), release);
+    assert_eq!(numbers, to(1..=12));
+    for six in bench.fake.state().calls.windows(6) {
+        assert!(six[5] - six[0] > Duration::from_secs(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn iterators_that_expire_unused_make_no_storm() {
+    let bench = Bench::new();
+    // Every second call is an iterator's only read.
+    for _ in 0..200 {
+        bench.fault(Fault::FalseEnd);
+        bench.fail(ApiErrorKind::ExpiredIterator);
+    }
+    let mut reader = bench.reader(StartingPosition::TrimHorizon);
+    let minute = tokio::time::timeout(Duration::from_secs(60), reader.next());
+    assert!(minute.await.is_err());
+    assert!(bench.sum(ITERATORS_EXPIRED) < 30.0);
 }
 
 proptest! {
