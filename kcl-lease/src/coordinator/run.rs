@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, stream};
 use kcl_core::leasing::{Grant, LeaseEvent, LeasingError, Member, Release};
 use kcl_core::metrics::{self, ShardMetrics};
-use kcl_core::{Backoff, Position, StartFrom, StreamId};
+use kcl_core::{Backoff, ShardId, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
+use super::survey::SurveyError;
 use super::take::{Taken, Taker};
 use super::{Control, Message, Streams, Survey, Surveyed, WIDTH};
 use crate::assign::{self, Claim, Me, Move};
@@ -135,9 +136,12 @@ impl Coordinator {
                 .next()
                 .is_none()
             {
-                let created = self.survey.found(&stream, start, &mut self.rng).await?;
-                self.learn(created);
-                self.plan_survey(stream.id, self.member.timing.sync_interval);
+                if let Some(created) = self.survey.found(&stream, start, &mut self.rng).await? {
+                    self.learn(created);
+                    self.plan_survey(stream.id, self.member.timing.sync_interval);
+                } else {
+                    self.agenda.scan = self.member.clock.now();
+                }
             }
         }
         Ok(self)
@@ -153,7 +157,7 @@ impl Coordinator {
             End::TableMissing => {
                 tracing::warn!(table = %self.member.application, "lease table was deleted: all leases are lost, this worker stops");
                 for keeper in self.held.values() {
-                    keeper.revoke();
+                    keeper.table_missing();
                 }
                 let failed = LeaseEvent::Failed(self.table_missing());
                 let _ = self.events.send(failed).await;
@@ -172,10 +176,16 @@ impl Coordinator {
                 message = messages.recv() => message,
                 () = self.member.clock.sleep_until(wake) => None,
             };
-            if message.is_none()
-                && let Err(end) = self.look().await
-            {
-                return end;
+            if message.is_none() {
+                let leaving = self.control.leaving.clone();
+                let looked = tokio::select! {
+                    biased;
+                    () = leaving.cancelled() => Ok(()),
+                    looked = self.look() => looked,
+                };
+                if let Err(end) = looked {
+                    return end;
+                }
             }
             while let Some(told) = message {
                 if let Err(end) = self.heed(told) {
@@ -318,10 +328,7 @@ impl Coordinator {
             created,
             failure,
         } = surveyed;
-        if failure
-            .as_ref()
-            .is_some_and(|failure| failure.is_table_missing())
-        {
+        if failure.as_ref().is_some_and(SurveyError::is_table_missing) {
             return Err(End::TableMissing);
         }
         if let Some(failure) = &failure {
@@ -460,7 +467,8 @@ impl Coordinator {
             .as_ref()
             .map_or("-", |owner| owner.as_str());
         tracing::info!(lease = %lease.key, why = claim.why, before, position = %lease.position, "took a lease");
-        let (position, started_at) = self.where_to_start(&lease, *start);
+        let (position, started_at) =
+            sync::where_to_read(&lease, self.has_known_parent(&lease), *start);
         let figures = ShardMetrics::new(
             self.member.metrics.clone(),
             stream.id.clone(),
@@ -493,33 +501,10 @@ impl Coordinator {
         }
     }
 
-    /// What the consumer is told of a lease's position.
-    fn where_to_start(
-        &self,
-        lease: &Lease,
-        start: StartFrom,
-    ) -> (Position, Option<std::time::SystemTime>) {
-        let configured = match start {
-            StartFrom::Timestamp(time) => Some(time),
-            StartFrom::TrimHorizon | StartFrom::Latest => None,
-        };
-        match (&lease.position, lease.started_at) {
-            // Two workers that began at once listed the shards before and after a reshard: what a parent's reader ends with
-            // the child's must begin with.
-            (Position::Latest, _)
-                if lease
-                    .parents
-                    .iter()
-                    .any(|p| self.view.get(&lease.key.sibling(p.clone())).is_some()) =>
-            {
-                (Position::TrimHorizon, None)
-            }
-            (Position::Latest, time) => (Position::Latest, time),
-            (Position::AtTimestamp, time) => (Position::AtTimestamp, time.or(configured)),
-            // Written so by the survey, for the sake of Java workers; see `sync`.
-            (Position::TrimHorizon, Some(time)) => (Position::AtTimestamp, Some(time)),
-            (position, _) => (position.clone(), None),
-        }
+    fn has_known_parent(&self, lease: &Lease) -> bool {
+        let is_known =
+            |parent: &ShardId| self.view.get(&lease.key.sibling(parent.clone())).is_some();
+        lease.parents.iter().any(is_known)
     }
 
     fn count_held(&self) {
@@ -559,6 +544,6 @@ const PAUSE: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_s
 /// With the pauses about half a minute.
 const FIRST_SCAN_RETRIES: u32 = 10;
 /// How long a scan may take, at least; it pages.
-const SCAN_LIMIT: Duration = Duration::from_secs(30);
+const SCAN_LIMIT: Duration = Duration::from_secs(10);
 /// Uncovered hash keys make a survey due at once, but not more often than this.
 const HOLE_PAUSE: Duration = Duration::from_secs(5);

@@ -46,13 +46,14 @@ pub(crate) enum SurveyError {
 }
 
 impl Survey {
-    /// Creates the leases of a stream that has none yet, and tries again while that can help.
+    /// Creates the leases of a stream that has none yet, and tries again while that can help. `None` when another worker
+    /// was faster: what it left out is a matter of [`complete`](Self::complete).
     pub(super) async fn found(
         &self,
         stream: &Stream,
         start: StartFrom,
         rng: &mut fastrand::Rng,
-    ) -> Result<Vec<Lease>, LeasingError> {
+    ) -> Result<Option<Vec<Lease>>, LeasingError> {
         let filter = sync::first_shards(start);
         let key = |shard: &ShardId| self.streams.key(&stream.id, shard);
         let mut incomplete = 0;
@@ -63,7 +64,7 @@ impl Survey {
             let failure = match self.list(stream, filter).await {
                 Ok(shards) => match sync::first_leases(&shards, &key, start, wall) {
                     Some(leases) => match self.create_first(leases).await {
-                        Ok(leases) => return Ok(leases),
+                        Ok(leases) => return Ok(Some(leases)),
                         Err(error) => SurveyError::Store(error),
                     },
                     None if incomplete < INCOMPLETE_RETRIES => {
@@ -84,7 +85,23 @@ impl Survey {
             tracing::warn!(stream = %stream.id, error = &failure as &dyn std::error::Error, "first leases not created, trying again");
             self.clock.sleep(PAUSE.delay(failures, rng)).await;
             failures += 1;
+            // Shards that are listed late may be the children of others' first ones.
+            if self.has_leases(stream).await {
+                return Ok(None);
+            }
         }
+    }
+
+    async fn has_leases(&self, stream: &Stream) -> bool {
+        let until = self.clock.now() + self.timing.lease_duration;
+        let scan = bounded(&self.clock, until, "Scan", self.store.scan()).await;
+        self.metrics.record(metrics::LEASE_SCANS, None, 1.0);
+        scan.is_ok_and(|scan| {
+            self.streams
+                .leases(&stream.id, scan.leases.iter())
+                .next()
+                .is_some()
+        })
     }
 
     /// Creates what is missing beside `leases`, all leases that are known.
@@ -120,18 +137,16 @@ impl Survey {
         surveyed
     }
 
-    /// Every lease, whether made here or by another worker at the same time: those are as new as ours.
+    /// The leases that were made here; another worker may make others at the same time.
     async fn create_first(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, StoreError> {
         let created = stream::iter(leases).map(|lease| async move {
             let made = self.put(&lease).await?;
             Ok(made.then_some(lease))
         });
-        let mut created = created.buffered(WIDTH);
-        let mut leases = Vec::new();
-        while let Some(lease) = created.next().await {
-            leases.extend(lease?);
-        }
-        Ok(leases)
+        // All are tried, whatever fails: what is there need not be made by the next try.
+        let created: Vec<_> = created.buffered(WIDTH).collect().await;
+        let created: Result<Vec<_>, _> = created.into_iter().collect();
+        Ok(created?.into_iter().flatten().collect())
     }
 
     async fn create(&self, creation: Creation) -> Result<Option<Lease>, StoreError> {

@@ -195,6 +195,13 @@ impl<R> Machine<R> {
         }
     }
 
+    /// The table was deleted.
+    pub(super) fn table_missing(&mut self) {
+        if !matches!(self.phase, Phase::Gone(_)) {
+            self.leave(Gone::TableMissing);
+        }
+    }
+
     /// What to do now, when everything up to `watermark` is done.
     pub(super) fn next(&mut self, now: Instant, watermark: &Position) -> Step {
         if !matches!(self.phase, Phase::Gone(_)) && now >= self.valid_until {
@@ -293,22 +300,22 @@ impl<R> Machine<R> {
         }
     }
 
-    /// What became of creating the child: whether made now or before, it is there.
+    /// What became of creating the child: it is there, or left to another parent's end.
     pub(super) fn created(
         &mut self,
-        outcome: Result<bool, StoreError>,
+        outcome: Result<(), StoreError>,
         now: Instant,
         rng: &mut fastrand::Rng,
     ) {
         match outcome {
-            Ok(_) => {
+            Ok(()) => {
                 self.pause.end();
                 if let Some(end) = &mut self.asked.end {
                     end.missing.pop();
                 }
             }
             Err(error) if error.kind() == StoreErrorKind::TableMissing => {
-                self.leave(Gone::TableMissing)
+                self.leave(Gone::TableMissing);
             }
             Err(error) => {
                 self.pause.begin(now, rng);
@@ -466,3 +473,6 @@ impl Pause {
 fn validity(timing: &LeaseTiming) -> Duration {
     timing.lease_duration.saturating_sub(timing.fence_margin)
 }
+
+#[cfg(test)]
+mod tests;

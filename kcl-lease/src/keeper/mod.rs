@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bounded::bounded;
 use crate::coordinator::Message;
-use crate::store::LeaseStore;
+use crate::store::{LeaseStore, StoreError};
 use crate::{Lease, LeaseKey};
 
 mod handle;
@@ -51,7 +51,7 @@ pub(crate) struct Exit {
     pub(crate) gone: Gone,
     /// The lease as the keeper's last write left it.
     pub(crate) last: Lease,
-    /// After [`Gone::Ended`]: the children's leases as they were to be created.
+    /// After [`Gone::Ended`]: the children's leases as they were created.
     pub(crate) children: Vec<Lease>,
 }
 
@@ -60,6 +60,7 @@ enum Order {
     Ask(Request, oneshot::Sender<Result<(), CheckpointError>>),
     Seen(Box<Lease>),
     Leave,
+    TableMissing,
 }
 
 /// What the keeper's task and its handles read and write without waiting.
@@ -143,9 +144,11 @@ impl Keeper {
         let _ = self.orders.send(Order::Leave).await;
     }
 
-    /// Revokes the grant.
-    pub(crate) fn revoke(&self) {
+    /// Revokes the grant, and writes no more.
+    pub(crate) fn table_missing(&self) {
         self.shared.lost.cancel();
+        // A full queue means that the keeper is busy with a write, which will show the same.
+        let _ = self.orders.try_send(Order::TableMissing);
     }
 }
 
@@ -240,13 +243,9 @@ impl Task {
                 self.machine.read(found, clock.now(), &mut self.rng);
             }
             Step::Create { child, until } => {
-                let created = bounded(clock, until, "PutItem", store.create(&child)).await;
-                metrics.record(metrics::LEASE_WRITES, None, 1.0);
-                if matches!(created, Ok(true)) {
-                    metrics.record(metrics::LEASES_CREATED, None, 1.0);
-                    tracing::info!(lease = %child.key, parent = %self.key, "created the lease of a child shard");
-                }
-                self.machine.created(created, clock.now(), &mut self.rng);
+                let created = self.create(*child, until).await;
+                let now = self.keeping.clock.now();
+                self.machine.created(created, now, &mut self.rng);
             }
             Step::Wait { until } => {
                 let order = tokio::select! {
@@ -264,6 +263,36 @@ impl Task {
         }
     }
 
+    /// Creates the lease of a child, unless it waits for another parent whose lease is still to come: that parent's
+    /// reader, the last to end, creates it. Java workers would not wait for a parent without a lease.
+    async fn create(&mut self, child: Lease, until: Instant) -> Result<(), StoreError> {
+        let Keeping {
+            store,
+            clock,
+            metrics,
+            ..
+        } = &self.keeping;
+        for parent in &child.parents {
+            let parent = child.key.sibling(parent.clone());
+            if parent != self.key
+                && bounded(clock, until, "GetItem", store.read(&parent))
+                    .await?
+                    .is_none()
+            {
+                tracing::info!(lease = %child.key, %parent, "child shard waits for its other parent");
+                return Ok(());
+            }
+        }
+        let created = bounded(clock, until, "PutItem", store.create(&child)).await?;
+        metrics.record(metrics::LEASE_WRITES, None, 1.0);
+        if created {
+            metrics.record(metrics::LEASES_CREATED, None, 1.0);
+            tracing::info!(lease = %child.key, parent = %self.key, "created the lease of a child shard");
+        }
+        self.children.push(child);
+        Ok(())
+    }
+
     /// The consumer dropped its side: nobody reads the shard here any more.
     fn abandon(&mut self) {
         // Once is enough: the machine remembers it.
@@ -278,12 +307,10 @@ impl Task {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Ask(request, waiter) => {
-                if let Request::End(children) = &request {
-                    self.children.clone_from(children);
-                }
                 self.machine.ask(request, waiter);
             }
             Order::Seen(lease) => self.machine.seen(*lease),
+            Order::TableMissing => self.machine.table_missing(),
             Order::Leave => self.ask(Request::Free(Freed::Left)),
         }
     }

@@ -91,10 +91,24 @@ pub(crate) fn missing_leases<'a>(
 
 /// True when the application has gone past what precedes this lease, or began here.
 pub(crate) fn is_begun(lease: &Lease) -> bool {
-    match lease.position {
-        Position::Sequence { .. } | Position::ShardEnd => true,
-        Position::Latest | Position::AtTimestamp => true,
-        Position::TrimHorizon => lease.started_at.is_some(),
+    lease.position != Position::TrimHorizon || lease.started_at.is_some()
+}
+
+/// Where the reader of a lease begins, and the time that this stands for. `has_known_parent`: a parent's lease exists.
+pub(crate) fn where_to_read(lease: &Lease, has_known_parent: bool, start: StartFrom) -> Beginning {
+    match (&lease.position, start) {
+        // Two workers that began at the same time listed the shards before and after a reshard. What the parent's reader
+        // ends with, the child's begins with.
+        (Position::Latest, _) if has_known_parent => (Position::TrimHorizon, None),
+        (Position::AtTimestamp, StartFrom::Timestamp(time)) => {
+            (Position::AtTimestamp, lease.started_at.or(Some(time)))
+        }
+        (Position::Latest | Position::AtTimestamp, _) => (lease.position.clone(), lease.started_at),
+        // See `Lineage::beginning`.
+        (Position::TrimHorizon, _) if lease.started_at.is_some() => {
+            (Position::AtTimestamp, lease.started_at)
+        }
+        (position, _) => (position.clone(), None),
     }
 }
 
@@ -109,7 +123,7 @@ pub(crate) fn has_hole<'a>(leases: impl Iterator<Item = &'a Lease>) -> bool {
 }
 
 /// Where a lineage begins that nobody reads: a position, and the time that it stands for.
-type Beginning = (Position, Option<SystemTime>);
+pub(crate) type Beginning = (Position, Option<SystemTime>);
 
 struct Lineage<'a> {
     listed: BTreeSet<&'a ShardId>,
@@ -190,11 +204,11 @@ impl<'a> Lineage<'a> {
             let oldest = !shard.parents.iter().any(|p| self.listed.contains(p));
             return oldest.then(|| beginning.clone());
         }
-        let waits = |child: &&ShardId| self.related.contains(*child) && self.is_missing(child);
+        let waits = |child: &ShardId| self.related.contains(child) && self.is_missing(child);
         let awaited = self
             .children
             .get(&shard.id)
-            .is_some_and(|c| c.iter().any(|c| waits(&c)));
+            .is_some_and(|c| c.iter().any(|c| waits(c)));
         (shard.is_open() || awaited).then_some(whole)
     }
 }
@@ -223,3 +237,8 @@ fn lease_of(shard: &Shard, key: &impl Fn(&ShardId) -> LeaseKey, position: Positi
 
 /// How far this host's wall clock may be ahead of AWS's.
 const SKEW_ALLOWANCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod history_tests;
+#[cfg(test)]
+mod tests;

@@ -210,7 +210,11 @@ impl World {
         self.worker_with(name, None).await.unwrap()
     }
 
-    pub(crate) async fn worker_with(&self, name: &str, max: Option<u32>) -> Result<Worker, LeasingError> {
+    pub(crate) async fn worker_with(
+        &self,
+        name: &str,
+        max: Option<u32>,
+    ) -> Result<Worker, LeasingError> {
         let tasks = Tasks::new();
         let figures = Arc::new(Figures::default());
         let worker: WorkerId = name.parse().unwrap();
@@ -241,14 +245,14 @@ impl World {
                         world.note(&who, &format!("granted {shard} at {}", grant.position));
                         granted.lock().unwrap().insert(shard.clone(), grant.clone());
                         let (granted, world, who) = (granted.clone(), world.clone(), who.clone());
+                        let (lost, token) =
+                            (grant.lease.lost().clone(), grant.lease.fencing_token());
                         inner.spawn(async move {
-                            grant.lease.lost().cancelled().await;
+                            lost.cancelled().await;
                             world.note(&who, &format!("lost {shard}"));
                             let mut granted = granted.lock().unwrap();
-                            if granted
-                                .get(&shard)
-                                .is_some_and(|now| Arc::ptr_eq(now, &grant))
-                            {
+                            let now = granted.get(&shard);
+                            if now.is_some_and(|now| now.lease.fencing_token() == token) {
                                 granted.remove(&shard);
                             }
                         });
@@ -347,6 +351,11 @@ impl Worker {
         let grant = self.grant(n);
         grant.lease.release(why).await.unwrap();
         self.grants.lock().unwrap().remove(&grant.shard);
+    }
+
+    /// Drops the consumer's side of a lease, as a consumer that panics.
+    pub(crate) fn crash_consumer(&self, n: u32) {
+        self.grants.lock().unwrap().remove(&id(n)).expect("granted");
     }
 
     /// As SIGKILL.

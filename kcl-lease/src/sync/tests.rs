@@ -1,0 +1,173 @@
+use super::*;
+use crate::testing::key;
+
+/// A lineage: `closed` and `open` shards by number, with their parents: `8<6,7`.
+fn lineage(closed: &str, open: &str) -> Vec<Shard> {
+    let parse = |word: &str, is_open: bool| {
+        let (id, parents) = word.split_once('<').unwrap_or((word, ""));
+        Shard {
+            id: id.parse().unwrap(),
+            parents: parents
+                .split(',')
+                .filter(|p| !p.is_empty())
+                .map(|p| p.parse().unwrap())
+                .collect(),
+            hash_range: HashRange::WHOLE,
+            starting_sequence_number: "1".parse().unwrap(),
+            ending_sequence_number: (!is_open).then(|| "9".parse().unwrap()),
+        }
+    };
+    let closed = closed.split_whitespace().map(|word| parse(word, false));
+    let mut shards: Vec<_> = closed
+        .chain(open.split_whitespace().map(|word| parse(word, true)))
+        .collect();
+    shards.sort_by_key(|shard| shard.id.as_str().parse::<u32>().unwrap());
+    shards
+}
+
+/// The graphs of the Java KCL's `HierarchicalShardSyncerTest`.
+fn graph(name: char) -> Vec<Shard> {
+    match name {
+        'A' => lineage("0 1 2 3 5 6<0,1 7<2,3", "4 8<6,7 9<5 10<5"),
+        _ => lineage("0 1 2<0,1 3<2 4<2 5<3,4 6<5 7<5 8<6,7", "9<8 10<8"),
+    }
+}
+
+/// Leases by text: `3` at the application's start as Java writes it, `3+` read a little, `3.` ended, `3!` at `LATEST` as we
+/// write it, with its time.
+fn leases(text: &str, start: StartFrom) -> Vec<Lease> {
+    let parse = |word: &str| {
+        let id = word.trim_end_matches(['+', '.', '!']);
+        let position = match word.trim_start_matches(id) {
+            "+" => Position::at("5".parse().unwrap(), 0),
+            "." => Position::ShardEnd,
+            _ => start.position(),
+        };
+        let started_at = word.ends_with('!').then_some(BEGUN);
+        Lease {
+            started_at,
+            ..Lease::new(key(id), position)
+        }
+    };
+    text.split_whitespace().map(parse).collect()
+}
+
+/// What is created: `7` at `TRIM_HORIZON`, `7@` there but only from the application's time on, `7t` at `AT_TIMESTAMP`.
+fn created(shards: &[Shard], text: &str, start: StartFrom) -> String {
+    let leases = leases(text, start);
+    let key = |shard: &ShardId| LeaseKey::single(shard.clone());
+    let missing = missing_leases(shards, &leases, &key, start);
+    let words = missing.iter().map(|Creation { lease, .. }| {
+        let mark = match (&lease.position, lease.started_at) {
+            (Position::TrimHorizon, None) => "",
+            (Position::TrimHorizon, Some(_)) => "@",
+            (Position::AtTimestamp, Some(_)) => "t",
+            other => panic!("{other:?}"),
+        };
+        format!("{}{mark}", lease.key)
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+const BEGUN: SystemTime = SystemTime::UNIX_EPOCH;
+const OLDEST: StartFrom = StartFrom::TrimHorizon;
+const LATEST: StartFrom = StartFrom::Latest;
+const TIME: StartFrom = StartFrom::Timestamp(BEGUN);
+
+/// The rows of `kcl-java.md` §6.2. Where ours differs, Java's set is in brackets and the reason below.
+#[test]
+fn the_java_scenarios() {
+    let table = [
+        // row, graph, start, leases, ours
+        (1, 'A', LATEST, "3 4 5", "2 6"),
+        (2, 'A', LATEST, "4 5 7", "6"),
+        (4, 'A', LATEST, "4 9 10", "8"),
+        (5, 'A', LATEST, "4 5 6 7", ""),
+        (6, 'A', LATEST, "0 1 2 3 4 5 6 7", ""),
+        (8, 'A', LATEST, "0 1 4 7 9 10", ""),
+        (9, 'A', OLDEST, "3 4 5", "0 1 2"),
+        (9, 'A', TIME, "3 4 5", "0t 1t 2t"),
+        (10, 'A', OLDEST, "4 5 7", "0 1 2 3"), // [0 1] (b)
+        (10, 'A', OLDEST, "4 5 7+", "0 1"),
+        (10, 'A', TIME, "4 5 7", "0t 1t"),
+        (11, 'A', OLDEST, "2 6", "0 1 3 4 5"), // [3 4 5] (b)
+        (11, 'A', OLDEST, "2 6+", "3 4 5"),
+        (13, 'A', OLDEST, "4 5 6 7", "0 1 2 3"), // [] (b)
+        (13, 'A', OLDEST, "4 5 6+ 7+", ""),
+        (13, 'A', OLDEST, "0 1 2 3 4 5 6 7", ""),
+        (13, 'A', OLDEST, "0 1 4 7+ 9+ 10+", ""),
+        (13, 'A', TIME, "4 5 6 7", ""),
+        (15, 'B', LATEST, "6", "7"),
+        (16, 'B', LATEST, "5", ""),
+    ];
+    // (a) All rows with LATEST: Java creates at LATEST, and skips what was put between the hole and its healing. Ours begins at
+    //     TRIM_HORIZON, and when the application's time is known (below), at that time.
+    // (b) A child's lease at TRIM_HORIZON does not show that its parents were read: the worker may have died between the
+    //     creation of the child and the parent's end, and the parent's lease may have been deleted. Reading them costs an
+    //     empty read where they were.
+    for (row, name, start, leases, ours) in table {
+        assert_eq!(
+            created(&graph(name), leases, start),
+            ours,
+            "row {row}: {leases}"
+        );
+    }
+}
+
+#[test]
+fn an_application_at_latest_takes_missing_lineages_up_where_it_began() {
+    let table = [
+        // Another worker died between the first leases: nothing before the start is repeated.
+        ("3! 4! 5!", "0@ 1@ 2@"),
+        ("4! 9! 10!", "0@ 1@ 2@ 3@"),
+        ("4+! 8!", "5@"),
+        // The sibling of a first lease lies across the start as well.
+        ("4! 8! 9!", "10@"),
+        // The parent was read to its end: all of its child is new.
+        ("4! 8! 5. 9", "10"),
+    ];
+    for (leases, ours) in table {
+        assert_eq!(created(&graph('A'), leases, LATEST), ours, "{leases}");
+    }
+}
+
+#[test]
+fn the_hole_that_java_never_heals() {
+    // The parent has ended, the lease of one child is gone: in Java it is a descendant, and so nobody's business.
+    assert_eq!(created(&lineage("0", "1<0 2<0"), "0. 1+", OLDEST), "2");
+    // Both children are gone, and the merge child waits for its second parent.
+    assert_eq!(created(&lineage("0", "1<0 2<0"), "0.", LATEST), "1 2");
+    assert_eq!(created(&lineage("0 1", "2<0,1"), "0. 1+", OLDEST), "");
+    assert_eq!(created(&lineage("0 1", "2<0,1"), "0. 1.", OLDEST), "2");
+    // A parent that is no longer listed and has no lease was cleaned up or expired.
+    assert_eq!(created(&lineage("1", "2<0,1"), "1.", OLDEST), "2");
+    // A lineage without any lease.
+    assert_eq!(created(&lineage("0", "1<0 2<0 3"), "3+", OLDEST), "0");
+    assert_eq!(created(&lineage("0", "1<0 2<0 3"), "3+", LATEST), "1 2");
+}
+
+#[test]
+fn a_new_application_needs_every_hash_key() {
+    let half = |id: &str, start, end| Shard {
+        hash_range: HashRange::new(start, end).unwrap(),
+        ..lineage("", id).remove(0)
+    };
+    let key = |shard: &ShardId| LeaseKey::single(shard.clone());
+    let wall = BEGUN + Duration::from_secs(100);
+    let (low, high) = (half("1", 0, 7), half("2", 8, u128::MAX));
+    assert_eq!(
+        first_leases(std::slice::from_ref(&low), &key, LATEST, wall),
+        None
+    );
+    let leases = first_leases(&[low, high], &key, LATEST, wall).unwrap();
+    assert_eq!(leases.len(), 2);
+    for lease in &leases {
+        assert_eq!(lease.position, Position::Latest);
+        assert_eq!(lease.started_at, Some(wall - SKEW_ALLOWANCE));
+    }
+    assert!(!has_hole(leases.iter()));
+    assert!(has_hole(leases[1..].iter()));
+    assert!(!has_hole(
+        [Lease::new(key(&"9".parse().unwrap()), OLDEST.position())].iter()
+    ));
+}

@@ -1,0 +1,205 @@
+//! Stores that fail: before the effect, after it, or without an answer.
+
+use std::time::Duration;
+
+use kcl_core::leasing::{CheckpointError, LeasingError, PendingCheckpoint, Release};
+use kcl_core::{Position, metrics};
+use kcl_lease::store::StoreErrorKind;
+
+use crate::faults::Fault;
+use crate::world::{DURATION, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+const UNCLEAR: StoreErrorKind = StoreErrorKind::Unavailable;
+
+fn at(sequence: u64) -> Position {
+    Position::at(sequence.to_string().parse().unwrap(), 0)
+}
+
+/// Every write of every kind: applied or not, the first answer is lost.
+#[tokio::test(start_paused = true)]
+async fn an_unclear_write_of_any_kind_costs_nothing() {
+    for fault in [
+        Fault::After(UNCLEAR),
+        Fault::Before(UNCLEAR),
+        Fault::Before(StoreErrorKind::Throttled),
+        Fault::DieAfter,
+        Fault::Hang,
+        Fault::Slow(20 * SECOND),
+    ] {
+        let world = World::new(2);
+        let mut writes = 0;
+        world.store.rule(move |call| {
+            writes += usize::from(matches!(call.operation, "UpdateItem" | "PutItem"));
+            (matches!(call.operation, "UpdateItem" | "PutItem") && writes % 2 == 1).then_some(fault)
+        });
+        let a = world.worker("a").await;
+        world.until(3 * DURATION, || a.count() == 2).await;
+        let grant = a.grant(0);
+        for sequence in 5..12 {
+            grant.lease.checkpoint(at(sequence)).await.unwrap();
+            grant.lease.advance(at(sequence + 1));
+            world.pass(DURATION / 2).await;
+        }
+        let pending = PendingCheckpoint {
+            position: at(99),
+            state: None,
+        };
+        grant.lease.prepare(pending).await.unwrap();
+        world.kinesis.split(0);
+        a.end(0).await.unwrap();
+        a.control.stop_taking();
+        world.pass(SECOND).await;
+        a.release(1, Release::Stopping).await;
+        assert_eq!(
+            a.figures.sum(metrics::LEASES_LOST),
+            0.0,
+            "{fault:?}: {:#?}",
+            world.trace()
+        );
+        assert!(world.lease(0).await.has_ended());
+        assert_eq!(world.lease(1).await.owner, None);
+        let children = world.leases().await.len();
+        assert_eq!(children, 4, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_cannot_write_gives_up_before_others_may_take() {
+    for fault in [
+        Fault::Hang,
+        Fault::Before(StoreErrorKind::Throttled),
+        Fault::Before(UNCLEAR),
+        Fault::After(UNCLEAR),
+    ] {
+        let world = World::new(2);
+        let a = world.worker("a").await;
+        world.until(SECOND, || a.count() == 2).await;
+        let b = world.worker("b").await;
+        world
+            .until(DURATION, || a.count() == 1 && b.count() == 1)
+            .await;
+        world.pass(DURATION).await;
+        let shard = b.shards().pop_first().unwrap();
+        // Worker b is cut off: it can neither write nor read.
+        world
+            .store
+            .rule(move |call| (call.worker == "b").then_some(fault));
+        let grant = b.grants.lock().unwrap()[&shard].clone();
+        world.until(2 * DURATION, || a.count() == 2).await;
+        assert!(grant.lease.lost().is_cancelled(), "{fault:?}");
+        let checkpoint = grant.lease.checkpoint(at(5)).await;
+        assert!(matches!(checkpoint, Err(CheckpointError::LeaseLost)));
+        let position = |line: &str| {
+            world
+                .trace()
+                .iter()
+                .rposition(|l| l.contains(line))
+                .unwrap()
+        };
+        assert!(
+            position(&format!("b lost {shard}")) < position(&format!("a granted {shard}")),
+            "{:#?}",
+            world.trace()
+        );
+        // It comes back by itself.
+        world.store.heal();
+        world
+            .until(2 * DURATION, || a.count() == 1 && b.count() == 1)
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_are_kept_while_scans_fail_and_stale_scans_take_nothing() {
+    let world = World::new(4);
+    let a = world.worker("a").await;
+    let b = world.worker("b").await;
+    world
+        .until(DURATION, || a.count() == 2 && b.count() == 2)
+        .await;
+    world.pass(DURATION).await;
+    let owners = world.owners().await;
+    let lost = a.figures.sum(metrics::LEASES_LOST);
+    world
+        .store
+        .rule(|call| (call.operation == "Scan").then_some(Fault::Before(UNCLEAR)));
+    world.pass(5 * DURATION).await;
+    assert_eq!(world.owners().await, owners);
+    world.store.heal();
+    // To a reader of old states all holders look dead; the conditional writes know better.
+    world.store.freeze_scans().await;
+    world.pass(5 * DURATION).await;
+    assert_eq!(world.owners().await, owners);
+    world.store.thaw_scans();
+    world.pass(3 * DURATION).await;
+    assert_eq!(world.owners().await, owners);
+    assert_eq!((a.count(), b.count()), (2, 2));
+    assert_eq!(a.figures.sum(metrics::LEASES_LOST), lost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_table_is_a_clear_stop() {
+    for operation in ["Scan", "UpdateItem"] {
+        let world = World::new(2);
+        let a = world.worker("a").await;
+        world.until(SECOND, || a.count() == 2).await;
+        let grant = a.grant(0);
+        let missing = Fault::Before(StoreErrorKind::TableMissing);
+        world
+            .store
+            .rule(move |call| (call.operation == operation).then_some(missing));
+        world.until(DURATION, || a.count() == 0).await;
+        world.pass(SECOND).await;
+        let failed = a.failed.lock().unwrap().take();
+        assert!(
+            matches!(failed, Some(LeasingError::TableMissing { table }) if table == "orders-app")
+        );
+        assert!(grant.lease.lost().is_cancelled());
+        let writes = world.store.writes().len();
+        world.store.heal();
+        world.pass(3 * DURATION).await;
+        assert_eq!(
+            world.store.writes().len(),
+            writes,
+            "{operation}: nothing is written any more"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_founder_may_die_after_any_write() {
+    for start in [
+        kcl_core::StartFrom::TrimHorizon,
+        kcl_core::StartFrom::Latest,
+    ] {
+        for writes in 0..4 {
+            let mut world = World::new(4);
+            world.start = start;
+            let mut made = 0;
+            world.store.rule(move |call| {
+                made += usize::from(call.operation == "PutItem");
+                (call.worker == "dead" && call.operation == "PutItem" && made > writes)
+                    .then_some(Fault::Hang)
+            });
+            let (founder, clock) = (world.worker("dead"), world.clock.clone());
+            tokio::select! {
+                biased;
+                _ = founder => panic!("the founder is dead"),
+                () = clock.sleep(SECOND) => {}
+            }
+            assert_eq!(world.leases().await.len(), writes);
+            let heir = world.worker("heir").await;
+            let took = world.until(SECOND, || heir.count() == 4).await;
+            assert!(took < SECOND / 4, "{took:?}");
+            // Nothing from before the founder's start is repeated, and nothing after it skipped.
+            for n in 0..4 {
+                let grant = heir.grant(n);
+                assert_eq!(
+                    grant.started_at.is_some(),
+                    start == kcl_core::StartFrom::Latest
+                );
+            }
+        }
+    }
+}
