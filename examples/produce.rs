@@ -183,11 +183,10 @@ impl Run {
             match self.puts.send().await {
                 Ok(sent) => {
                     self.progress.add(sent);
+                    failures = 0;
                     if sent.refused == 0 {
-                        failures = 0;
                         continue;
                     }
-                    failures = 1;
                 }
                 Err(error) => {
                     failures += 1;

@@ -46,7 +46,7 @@ impl Screen {
         let (now, figures) = (self.ledger.elapsed(), self.ledger.figures());
         self.workers.extend(figures.owners.values().cloned());
         let owners = self.owners(&figures);
-        if owners != self.shown && owners == self.changing {
+        if owners != self.shown && owners == self.changing && !self.workers.is_empty() {
             print(now, &owners);
             self.shown.clone_from(&owners);
         }
@@ -72,7 +72,7 @@ impl Screen {
         }
     }
 
-    /// A column for each worker: `ana reads 2       bob reads 3       cyd reads 0 1`.
+    /// A column for each worker: `ana reads 2         bob reads 3         cyd reads 0 1`.
     fn owners(&self, figures: &Figures) -> String {
         let column = |worker: &String| {
             let owned = figures.owners.iter().filter(|(_, owner)| *owner == worker);
@@ -82,7 +82,7 @@ impl Screen {
             } else {
                 listed(&shards)
             };
-            format!("{:<18}", format!("{worker} reads {reads}"))
+            format!("{:<20}", format!("{worker} reads {reads}"))
         };
         let mut line: String = self.workers.iter().map(column).collect();
         if !figures.waiting.is_empty() {
