@@ -26,8 +26,11 @@ use crate::keeper::{Exit, Keeping};
 use crate::store::LeaseStore;
 use crate::{Lease, LeaseKey};
 
+mod act;
+mod heed;
 mod run;
 mod survey;
+mod surveys;
 mod take;
 
 use run::Coordinator;

@@ -1,12 +1,12 @@
 //! What the keeper of one held lease does next. Pure: no clock, no store; the task asks for the [`Step`], takes it, and
 //! tells the outcome.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use kcl_core::Position;
 use kcl_core::leasing::{CheckpointError, LeaseTiming, PendingCheckpoint};
-use kcl_core::{Backoff, Position, ShardId};
 
+use super::asked::{Asked, End, Pause};
 use super::words::{Answer, Freed, Gone, Request, Step};
 use crate::Lease;
 use crate::store::{Change, Outcome, StoreError, StoreErrorKind};
@@ -73,39 +73,9 @@ struct Attempt<R> {
     then: Option<Gone>,
 }
 
-/// What was asked for and is in no attempt yet.
-#[derive(Debug)]
-struct Asked<R> {
-    position: Option<Position>,
-    pending: Option<PendingCheckpoint>,
-    /// Who waits for the position or the announcement.
-    waiters: Vec<R>,
-    end: Option<End<R>>,
-    free: Option<(Freed, Vec<R>)>,
-}
-
-#[derive(Debug)]
-struct End<R> {
-    /// Children whose leases are not known to exist.
-    missing: Vec<Lease>,
-    children: BTreeSet<ShardId>,
-    waiters: Vec<R>,
-}
-
-#[derive(Debug)]
-struct Pause {
-    backoff: Backoff,
-    failures: u32,
-    over: Option<Instant>,
-}
-
-/// The longest first pause after a failure.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
 impl<R> Machine<R> {
     /// The keeper of `lease` as an own write that began at `begun` left it.
     pub(super) fn new(lease: Lease, timing: LeaseTiming, begun: Instant) -> Self {
-        let base = (timing.renew_interval / 8).min(FIRST_PAUSE);
         Self {
             lease,
             timing,
@@ -113,11 +83,7 @@ impl<R> Machine<R> {
             renew_at: begun + timing.renew_interval,
             phase: Phase::Idle,
             asked: Asked::default(),
-            pause: Pause {
-                backoff: Backoff::new(base, timing.renew_interval / 2),
-                failures: 0,
-                over: None,
-            },
+            pause: Pause::new(timing.renew_interval),
             answers: Vec::new(),
             progressed: false,
         }
@@ -210,7 +176,8 @@ impl<R> Machine<R> {
         if matches!(self.phase, Phase::Idle) {
             self.begin(now, watermark);
         }
-        let until = self.valid_until.min(now + self.timing.renew_interval);
+        // Short enough that a second and a third try fit in.
+        let until = self.valid_until.min(now + self.timing.renew_interval / 2);
         if let Some(over) = self.pause.over
             && now < over
             && !matches!(self.phase, Phase::Gone(_))
@@ -442,30 +409,6 @@ impl<R> Machine<R> {
             Phase::Idle | Phase::Gone(_) => {}
         }
         self.answer(waiters, || Err(CheckpointError::LeaseLost));
-    }
-}
-
-impl<R> Default for Asked<R> {
-    fn default() -> Self {
-        Self {
-            position: None,
-            pending: None,
-            waiters: Vec::new(),
-            end: None,
-            free: None,
-        }
-    }
-}
-
-impl Pause {
-    fn begin(&mut self, now: Instant, rng: &mut fastrand::Rng) {
-        self.over = Some(now + self.backoff.delay(self.failures, rng));
-        self.failures += 1;
-    }
-
-    fn end(&mut self) {
-        self.over = None;
-        self.failures = 0;
     }
 }
 

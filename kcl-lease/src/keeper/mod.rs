@@ -16,6 +16,7 @@ use crate::coordinator::Message;
 use crate::store::{LeaseStore, StoreError};
 use crate::{Lease, LeaseKey};
 
+mod asked;
 mod handle;
 mod machine;
 mod words;

@@ -176,7 +176,7 @@ impl Model {
             .iter()
             .any(|parent| self.leases.contains_key(parent));
         let (position, time) = where_to_read(lease, has_parent, start);
-        let since = time.map_or(0, |time| seconds(time));
+        let since = time.map_or(0, seconds);
         let since = since.max(self.life(id).born);
         for parent in &self.life(id).shard.parents {
             let (needed, read) = (self.needed(parent), self.read.get(parent));

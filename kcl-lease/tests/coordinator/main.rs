@@ -1,5 +1,11 @@
 //! Workers that share the shards of a stream, as seen from their consumers and from the lease table.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests"
+)]
+
 mod failing;
 mod faults;
 mod resharding;

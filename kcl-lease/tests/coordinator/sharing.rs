@@ -7,7 +7,7 @@ use kcl_core::metrics;
 use kcl_core::{Position, StartFrom};
 use kcl_lease::store::LeaseStore;
 
-use crate::world::{DURATION, World, id, key};
+use crate::world::{DURATION, Worker, World, id, key};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -65,7 +65,7 @@ async fn workers_that_start_together_share_evenly() {
     let (a, b, c) = tokio::join!(world.worker("a"), world.worker("b"), world.worker("c"));
     let workers = [&a, &b, &c];
     let balanced = || {
-        let counts = workers.map(|w| w.count());
+        let counts = workers.map(Worker::count);
         counts.iter().sum::<usize>() == 10 && counts.iter().all(|n| (3..=4).contains(n))
     };
     world.until(10 * SECOND, balanced).await;

@@ -1,0 +1,119 @@
+//! Plans, and executes the moves: what is won is kept and granted.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use futures_util::{StreamExt, stream};
+use kcl_core::ShardId;
+use kcl_core::leasing::{Grant, LeaseEvent};
+use kcl_core::metrics::{self, ShardMetrics};
+
+use super::WIDTH;
+use super::run::{Coordinator, End};
+use super::take::Taken;
+use crate::Lease;
+use crate::assign::{self, Claim, Me, Move};
+use crate::store::StoreErrorKind;
+use crate::sync;
+
+impl Coordinator {
+    /// Plans and executes, when something has changed.
+    pub(super) async fn act(&mut self) -> Result<(), End> {
+        if !std::mem::take(&mut self.agenda.replan) || !self.control.is_taking() {
+            return Ok(());
+        }
+        let held = self.held.keys().cloned().collect();
+        let me = Me {
+            worker: &self.member.worker,
+            held: &held,
+            shunned: &self.shunned,
+            max_leases: self.member.max_leases,
+        };
+        let moves = assign::plan(&self.view, &me, self.member.clock.now(), &mut self.rng);
+        let (taker, control) = (self.taker.clone(), self.control.clone());
+        let taken = stream::iter(moves).map(|planned| {
+            let (taker, control) = (taker.clone(), control.clone());
+            async move {
+                let taken = if control.is_taking() {
+                    Some(taker.take(&planned).await)
+                } else {
+                    None
+                };
+                (planned, taken)
+            }
+        });
+        let mut taken = std::pin::pin!(taken.buffer_unordered(WIDTH));
+        while let Some((planned, taken)) = taken.next().await {
+            let Some(taken) = taken else { continue };
+            let now = self.member.clock.now();
+            let (Move::Take(claim) | Move::Steal(claim)) = &planned;
+            match taken {
+                Taken::Won(lease, begun) => self.won(&planned, claim, lease, begun).await,
+                Taken::Missed(found) => self.view.observe(found, now),
+                Taken::Deleted => self.view.remove(&claim.lease.key),
+                Taken::Failed(error) if error.kind() == StoreErrorKind::TableMissing => {
+                    return Err(End::TableMissing);
+                }
+                Taken::Failed(error) => {
+                    tracing::info!(lease = %claim.lease.key, error = &error as &dyn std::error::Error, "lease not taken");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn won(&mut self, planned: &Move, claim: &Claim, lease: Lease, begun: Instant) {
+        let Some((stream, start)) = self.streams.of(&lease.key) else {
+            return;
+        };
+        let metric = match planned {
+            Move::Take(_) => metrics::LEASES_TAKEN,
+            Move::Steal(_) => metrics::LEASES_STOLEN,
+        };
+        self.member.metrics.record(metric, None, 1.0);
+        let before = claim
+            .lease
+            .owner
+            .as_ref()
+            .map_or("-", |owner| owner.as_str());
+        tracing::info!(lease = %lease.key, why = claim.why, before, position = %lease.position, "took a lease");
+        let (position, started_at) =
+            sync::where_to_read(&lease, self.has_known_parent(&lease), *start);
+        let figures = ShardMetrics::new(
+            self.member.metrics.clone(),
+            stream.id.clone(),
+            lease.key.shard().clone(),
+        );
+        let (keeper, held) = self
+            .keeping
+            .keep(lease.clone(), begun, figures, self.rng.fork());
+        let grant = Grant {
+            stream: stream.clone(),
+            shard: lease.key.shard().clone(),
+            hash_range: lease.hash_range,
+            position,
+            started_at,
+            pending: lease.pending.clone(),
+            lease: held,
+        };
+        self.held.insert(lease.key.clone(), keeper);
+        self.view.observe(lease, self.member.clock.now());
+        self.count_held();
+        let granted = LeaseEvent::Granted(Box::new(grant));
+        // A grant that nobody receives is dropped, and so frees its lease.
+        let received = tokio::select! {
+            biased;
+            () = self.control.leaving.cancelled() => true,
+            sent = self.events.send(granted) => sent.is_ok(),
+        };
+        if !received {
+            self.control.taking.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn has_known_parent(&self, lease: &Lease) -> bool {
+        let is_known =
+            |parent: &ShardId| self.view.get(&lease.key.sibling(parent.clone())).is_some();
+        lease.parents.iter().any(is_known)
+    }
+}

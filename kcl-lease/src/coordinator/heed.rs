@@ -1,0 +1,93 @@
+//! What the coordinator is told: leases that are no longer kept, surveys that are done.
+
+use kcl_core::leasing::Release;
+use kcl_core::metrics;
+
+use super::Message;
+use super::run::{Coordinator, End, HOLE_PAUSE};
+use super::survey::{SurveyError, Surveyed};
+use crate::keeper::{Exit, Freed, Gone};
+
+impl Coordinator {
+    pub(super) fn heed(&mut self, message: Message) -> Result<(), End> {
+        match message {
+            Message::Exited(exit) => self.exited(*exit),
+            Message::Surveyed(surveyed) => self.surveyed(surveyed),
+            Message::Leave(waiter) => Err(End::Left(waiter)),
+        }
+    }
+
+    fn surveyed(&mut self, surveyed: Surveyed) -> Result<(), End> {
+        let Surveyed {
+            stream,
+            created,
+            failure,
+        } = surveyed;
+        if failure.as_ref().is_some_and(SurveyError::is_table_missing) {
+            return Err(End::TableMissing);
+        }
+        if let Some(failure) = &failure {
+            tracing::warn!(%stream, error = failure as &dyn std::error::Error, "shards not compared with leases, trying again later");
+        }
+        self.learn(created);
+        let interval = self.member.timing.sync_interval;
+        let failed = failure.is_some();
+        self.plan_survey(
+            stream,
+            if failed {
+                interval.min(HOLE_PAUSE)
+            } else {
+                interval
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn exited(&mut self, exit: Exit) -> Result<(), End> {
+        let Exit {
+            key,
+            gone,
+            last,
+            children,
+        } = exit;
+        self.held.remove(&key);
+        self.count_held();
+        let now = self.member.clock.now();
+        self.agenda.replan = true;
+        let lost = |why: &str| {
+            tracing::info!(lease = %key, why, "lost a lease");
+            self.member.metrics.record(metrics::LEASES_LOST, None, 1.0);
+        };
+        match gone {
+            Gone::Taken(current) => {
+                lost("another worker took it");
+                self.view.observe(*current, now);
+            }
+            Gone::Deleted => {
+                lost("it was deleted");
+                self.view.remove(&key);
+            }
+            Gone::Silent => {
+                lost("no renewal succeeded in time");
+                self.view.observe(last, now);
+            }
+            Gone::TableMissing => {
+                lost("the table was deleted");
+                return Err(End::TableMissing);
+            }
+            Gone::Ended => {
+                tracing::info!(lease = %key, "shard has ended");
+                self.view.observe(last, now);
+                self.learn(children);
+            }
+            Gone::Freed(freed) => {
+                tracing::info!(lease = %key, ?freed, "freed a lease");
+                self.view.observe(last, now);
+                if freed == Freed::Released(Release::Halted) {
+                    self.shunned.insert(key);
+                }
+            }
+        }
+        Ok(())
+    }
+}
