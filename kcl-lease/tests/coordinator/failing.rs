@@ -68,6 +68,19 @@ async fn an_unclear_write_of_any_kind_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_take_whose_answer_is_lost_is_granted_at_once_and_written_once() {
+    let world = World::new(4);
+    world.store.rule(|call| {
+        call.change
+            .and_then(|c| c.owner.as_ref())
+            .map(|_| Fault::After(UNCLEAR))
+    });
+    let a = world.worker("a").await;
+    world.until(SECOND, || a.count() == 4).await;
+    assert!(world.leases().await.iter().all(|lease| lease.counter == 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_cannot_write_gives_up_before_others_may_take() {
     for fault in [
         Fault::Hang,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kcl_core::metrics;
+use kcl_core::{Position, metrics};
 use kcl_lease::store::LeaseStore;
 
 use crate::faults::Fault;
@@ -173,4 +173,26 @@ async fn a_reshard_nobody_reads_to_its_end_creates_nothing_early() {
     world.pass(30 * DURATION).await;
     assert_eq!(world.leases().await.len(), 2);
     assert_eq!(a.count(), 2);
+}
+
+/// A scan shows the children before they had progressed, and no longer the parent that was cleaned up because they had.
+#[tokio::test(start_paused = true)]
+async fn a_parent_that_was_cleaned_up_is_not_read_again_because_of_an_old_scan() {
+    let world = World::new(2);
+    let a = world.worker("a").await;
+    world.until(SECOND, || a.count() == 2).await;
+    world.kinesis.split(0);
+    a.end(0).await.unwrap();
+    world.until(SECOND, || a.count() == 3).await;
+    let parent = world.lease(0).await;
+    let store = world.store.plain();
+    store.delete(&key(0), &parent.fence()).await.unwrap();
+    world.store.freeze_scans().await;
+    for child in [2, 3] {
+        let read = Position::at("5".parse().unwrap(), 0);
+        a.grant(child).lease.checkpoint(read).await.unwrap();
+    }
+    let _b = world.worker("b").await;
+    world.pass(SECOND).await;
+    assert_eq!(store.read(&key(0)).await.unwrap(), None);
 }
