@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kcl_core::{Position, metrics};
-use kcl_lease::store::LeaseStore;
+use kcl_lease::store::{LeaseStore, StoreErrorKind};
 
 use crate::faults::Fault;
 use crate::world::{DURATION, World, id, key};
@@ -192,6 +192,11 @@ async fn a_parent_that_was_cleaned_up_is_not_read_again_because_of_an_old_scan()
         let read = Position::at("5".parse().unwrap(), 0);
         a.grant(child).lease.checkpoint(read).await.unwrap();
     }
+    // Nor does it learn better by taking one of them.
+    let refused = Fault::Before(StoreErrorKind::Throttled);
+    world
+        .store
+        .rule(move |call| (call.change.is_some() && call.worker == "b").then_some(refused));
     let _b = world.worker("b").await;
     world.pass(SECOND).await;
     assert_eq!(store.read(&key(0)).await.unwrap(), None);
