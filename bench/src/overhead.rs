@@ -7,7 +7,7 @@ use crate::process::{Server, client, median};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Records in the stream
-    #[arg(long, default_value_t = 400_000)]
+    #[arg(long, default_value_t = 1_500_000)]
     records: usize,
     /// Bytes of payload in a record
     #[arg(long, default_value_t = 1024)]
@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 4)]
     shards: u32,
     /// How often each client reads the stream
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Fail when the framework costs more than this many percent on top
     #[arg(long)]

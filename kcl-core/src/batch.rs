@@ -13,6 +13,7 @@ use crate::{Position, Record};
 #[derive(Debug, Clone)]
 pub struct Batch {
     records: Arc<Vec<Record>>,
+    payload_bytes: usize,
     behind: Duration,
     _permit: Arc<BudgetPermit>,
 }
@@ -21,11 +22,13 @@ impl Batch {
     /// `None` when there is nothing to deliver.
     pub(crate) fn new(
         records: Vec<Record>,
+        payload_bytes: usize,
         behind: Duration,
         permit: Arc<BudgetPermit>,
     ) -> Option<Self> {
         (!records.is_empty()).then(|| Self {
             records: Arc::new(records),
+            payload_bytes,
             behind,
             _permit: permit,
         })
@@ -60,10 +63,10 @@ impl Batch {
         self.behind
     }
 
-    /// The sum of the payloads, in bytes.
+    /// The payloads of the Kinesis records that these user records came in, in bytes.
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
-        self.records.iter().map(|record| record.data().len()).sum()
+        self.payload_bytes
     }
 
     /// The checkpoint that says that all of it is done.

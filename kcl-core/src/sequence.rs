@@ -28,8 +28,10 @@ impl SequenceNumber {
     pub fn new(value: impl Into<Str>) -> Result<Self, InvalidSequenceNumber> {
         let value = value.into();
         let digits = value.as_bytes();
-        let canonical = (1..=129).contains(&digits.len())
-            && digits.iter().all(u8::is_ascii_digit)
+        // Without an early exit the check is a few vector instructions: it runs for every record.
+        let decimal = digits.iter().fold(true, |decimal, byte| decimal & byte.is_ascii_digit());
+        let canonical = decimal
+            && (1..=129).contains(&digits.len())
             && (digits[0] != b'0' || digits.len() == 1);
         if canonical {
             Ok(Self(value))

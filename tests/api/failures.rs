@@ -137,7 +137,10 @@ async fn a_hanging_processor_does_not_keep_the_other_leases_from_being_renewed()
         hanging.events()
     );
     let delivered = world.oracle.delivered();
-    assert!(delivered.iter().any(|d| d.number >= 30), "the other shards stand still");
+    assert!(
+        delivered.iter().any(|d| d.number >= 30),
+        "the other shards stand still"
+    );
     let report = hanging.stop().await;
     assert_eq!(
         (report.abandoned.len(), report.drained.len()),

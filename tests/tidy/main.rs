@@ -16,17 +16,29 @@ fn root() -> &'static Path {
 /// Every Rust file of the workspace with its text, by path from the root.
 fn sources() -> Vec<(String, String)> {
     let mut files = Vec::new();
-    let mut folders: Vec<PathBuf> = ["kcl-core", "kcl-lease", "kcl-emulator", "examples", "tests", "bench"]
-        .iter()
-        .map(|folder| root().join(folder))
-        .collect();
+    let mut folders: Vec<PathBuf> = [
+        "kcl-core",
+        "kcl-lease",
+        "kcl-emulator",
+        "examples",
+        "tests",
+        "bench",
+    ]
+    .iter()
+    .map(|folder| root().join(folder))
+    .collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                let name = path
+                    .strip_prefix(root())
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
                 files.push((name, fs::read_to_string(&path).unwrap()));
             }
         }
@@ -38,7 +50,9 @@ fn sources() -> Vec<(String, String)> {
 
 /// The lines above an inline test module.
 fn without_tests(text: &str) -> usize {
-    text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count()
+    text.lines()
+        .take_while(|line| line.trim() != "#[cfg(test)]")
+        .count()
 }
 
 #[test]
@@ -58,7 +72,10 @@ fn every_select_is_biased() {
 fn files_stay_small() {
     for (name, text) in sources() {
         let lines = text.lines().count();
-        assert!(lines <= LONGEST_FILE, "{name} has {lines} lines: split it along its seams");
+        assert!(
+            lines <= LONGEST_FILE,
+            "{name} has {lines} lines: split it along its seams"
+        );
     }
 }
 
@@ -74,7 +91,10 @@ fn the_library_stays_readable() {
         .filter(|(name, _)| is_library(name))
         .map(|(_, text)| without_tests(text))
         .sum();
-    assert!(lines <= LONGEST_LIBRARY, "kcl-core and kcl-lease have {lines} lines without tests");
+    assert!(
+        lines <= LONGEST_LIBRARY,
+        "kcl-core and kcl-lease have {lines} lines without tests"
+    );
 }
 
 #[test]
@@ -94,7 +114,11 @@ fn nothing_is_left_unfinished() {
 fn every_metric_is_documented() {
     let page = fs::read_to_string(root().join("docs/METRICS.md")).unwrap();
     for metric in kcl_core::metrics::ALL {
-        assert!(page.contains(&format!("`{}`", metric.name)), "{} is not in METRICS.md", metric.name);
+        assert!(
+            page.contains(&format!("`{}`", metric.name)),
+            "{} is not in METRICS.md",
+            metric.name
+        );
     }
 }
 
@@ -105,7 +129,9 @@ fn every_promise_has_its_test() {
     let sources = sources();
     let mut named = 0;
     for line in page.lines() {
-        let Some((_, tests)) = line.split_once("Held by:") else { continue };
+        let Some((_, tests)) = line.split_once("Held by:") else {
+            continue;
+        };
         for test in tests.split('`').skip(1).step_by(2) {
             named += 1;
             let function = format!("fn {test}(");

@@ -87,14 +87,16 @@ impl Intake {
     fn cut(&mut self) -> Option<Batch> {
         let reply = self.reply.as_mut()?;
         let mut records = Vec::with_capacity(reply.records.len().min(BATCH_RECORDS));
+        let mut payload_bytes = 0;
         while records.len() < BATCH_RECORDS
             && let Some(raw) = reply.records.next()
         {
-            let number = raw.sequence_number.clone();
             let before = records.len();
+            payload_bytes += raw.data.len();
             if let Unpacked::Damaged(damage) = aggregation::unpack(raw, &self.caps, &mut records) {
                 self.metrics.count(metrics::AGGREGATES_DAMAGED);
-                tracing::warn!(sequence_number = %number, %damage, "damaged aggregate is delivered whole");
+                let number = records.last().map(|whole| whole.sequence_number().as_str());
+                tracing::warn!(number, %damage, "damaged aggregate is delivered whole");
             }
             if let Some(done) = &self.done {
                 let covered = records[before..]
@@ -107,7 +109,7 @@ impl Intake {
                 }
             }
         }
-        let batch = Batch::new(records, reply.behind, reply.permit.clone());
+        let batch = Batch::new(records, payload_bytes, reply.behind, reply.permit.clone());
         if reply.records.len() == 0 {
             self.reply = None;
         }

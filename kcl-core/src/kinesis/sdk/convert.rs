@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{self as sdk, HashKeyRange, StreamDescriptionSummary};
-use bytes::Bytes;
 use bytes_utils::Str;
 
 use super::super::{RecordsPage, ShardIterator};
@@ -28,12 +27,12 @@ pub(super) enum Broken {
 
 pub(super) fn page(output: GetRecordsOutput) -> Result<RecordsPage, Broken> {
     let behind = output.millis_behind_latest.unwrap_or_default();
+    let mut records = Vec::with_capacity(output.records.len());
+    for sdk in output.records {
+        records.push(record(sdk)?);
+    }
     Ok(RecordsPage {
-        records: output
-            .records
-            .into_iter()
-            .map(record)
-            .collect::<Result<_, _>>()?,
+        records,
         next: output.next_shard_iterator.map(ShardIterator),
         behind: Duration::from_millis(u64::try_from(behind).unwrap_or_default()),
         children: output
@@ -79,7 +78,7 @@ fn record(record: sdk::Record) -> Result<RawRecord, Broken> {
     Ok(RawRecord {
         sequence_number: SequenceNumber::new(record.sequence_number)?,
         partition_key: Str::from(record.partition_key.unwrap_or_default()),
-        data: Bytes::from(record.data.into_inner()),
+        data: record.data.into_bytes(),
         approximate_arrival: record
             .approximate_arrival_timestamp
             .and_then(|time| SystemTime::try_from(time).ok())
