@@ -9,14 +9,8 @@
 //! the leases are free, and the next process goes on with the next record. So does a reader that closes the pipe.
 //!
 //! Exit code: 0 all was drained; 1 not all, some records will be written again; 2 it could not start or could not go on.
-#![expect(
-    clippy::print_stderr,
-    reason = "a program says on standard error why it cannot work"
-)]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a program owns its threads and its tasks"
-)]
+#![expect(clippy::print_stderr, reason = "a program says on standard error why it cannot work")]
+#![expect(clippy::disallowed_methods, reason = "a program owns its threads and its tasks")]
 
 #[path = "support/aws.rs"]
 mod aws;
@@ -67,11 +61,7 @@ struct Arguments {
 
     /// Where a new application begins: trim-horizon is the oldest record, latest is after the newest, or a time such as
     /// 2026-11-21T08:00:00Z. An application that has checkpoints goes on from there
-    #[arg(
-        long,
-        value_name = "trim-horizon|latest|RFC3339",
-        default_value = "trim-horizon"
-    )]
+    #[arg(long, value_name = "trim-horizon|latest|RFC3339", default_value = "trim-horizon")]
     start: Start,
 
     /// Call Kinesis and DynamoDB at this address, such as http://127.0.0.1:4567 [default: AWS]
@@ -101,9 +91,9 @@ impl FromStr for Start {
             "latest" => Ok(Self(StartFrom::Latest)),
             time => match time.parse::<Timestamp>() {
                 Ok(time) => Ok(Self(StartFrom::Timestamp(time.into()))),
-                Err(error) => Err(format!(
-                    "expected trim-horizon, latest or a time with its offset: {error}"
-                )),
+                Err(error) => {
+                    Err(format!("expected trim-horizon, latest or a time with its offset: {error}"))
+                }
             },
         }
     }
@@ -111,13 +101,10 @@ impl FromStr for Start {
 
 /// `--failover`: `10s`, `1500ms`, `1m30s`.
 fn failover(text: &str) -> Result<Duration, String> {
-    let span: SignedDuration = text
-        .parse()
-        .map_err(|_| "expected a duration such as 10s or 1500ms")?;
+    let span: SignedDuration =
+        text.parse().map_err(|_| "expected a duration such as 10s or 1500ms")?;
     let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
-    let span = Duration::try_from(span)
-        .ok()
-        .filter(|span| allowed.contains(span));
+    let span = Duration::try_from(span).ok().filter(|span| allowed.contains(span));
     span.ok_or_else(|| "expected 1s to 1h".into())
 }
 
@@ -132,11 +119,7 @@ impl RecordProcessor for Printer {
     type Error = io::Error;
 
     async fn process_records(&mut self, batch: Batch, shard: &mut ShardContext) -> io::Result<()> {
-        let text = if self.json {
-            json(&batch, shard)?
-        } else {
-            summary(&batch, shard)
-        };
+        let text = if self.json { json(&batch, shard)? } else { summary(&batch, shard) };
         let written = self.lines.write(text).await;
         if written.is_err() {
             self.closed.cancel(); // nothing can be written any more, so there is nothing left to do
@@ -245,9 +228,6 @@ async fn consume(arguments: Arguments) -> Result<ShutdownReport, String> {
     let run = worker.run(stopped).await;
     run.map_err(|error| {
         let (stream, table) = (&arguments.stream, &arguments.app);
-        format!(
-            "{}\n(stream {stream}, lease table {table}, {place})",
-            aws::chain(&error)
-        )
+        format!("{}\n(stream {stream}, lease table {table}, {place})", aws::chain(&error))
     })
 }

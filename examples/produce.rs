@@ -15,10 +15,7 @@
     clippy::print_stdout,
     reason = "a program for people prints what it does"
 )]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a program owns its clock and its tasks"
-)]
+#![expect(clippy::disallowed_methods, reason = "a program owns its clock and its tasks")]
 
 #[path = "support/aws.rs"]
 mod aws;
@@ -140,10 +137,7 @@ async fn check(client: &Client, stream: &StreamAddress) -> Result<(), String> {
     };
     match describe.send().await {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!(
-            "cannot describe stream {stream}: {}",
-            aws::chain(&error)
-        )),
+        Err(error) => Err(format!("cannot describe stream {stream}: {}", aws::chain(&error))),
     }
 }
 
@@ -166,9 +160,7 @@ impl Run {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
         let mut failures = 0;
         loop {
-            let ended = self
-                .take()
-                .map_err(|error| format!("standard input: {error}"))?;
+            let ended = self.take().map_err(|error| format!("standard input: {error}"))?;
             if self.puts.is_empty() {
                 if ended {
                     return Ok(());

@@ -5,14 +5,8 @@
 //! every record; the exit code is 1 if one was lost or came out of order.
 //!
 //! What to copy is here: [`Orders`] and [`worker`]. Given a configuration of `aws_config`, they run on AWS as they are.
-#![expect(
-    clippy::print_stdout,
-    reason = "a program for people prints what happens"
-)]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a program owns its clock and its tasks"
-)]
+#![expect(clippy::print_stdout, reason = "a program for people prints what happens")]
+#![expect(clippy::disallowed_methods, reason = "a program owns its clock and its tasks")]
 
 #[path = "support/ledger.rs"]
 mod ledger;
@@ -49,8 +43,7 @@ impl RecordProcessor for Orders {
         shard: &mut ShardContext,
     ) -> Result<(), Self::Error> {
         for record in &batch {
-            self.ledger
-                .deliver(shard.worker_id(), shard.shard_id(), record);
+            self.ledger.deliver(shard.worker_id(), shard.shard_id(), record);
         }
         Ok(()) // everything in this batch is done
     }
@@ -64,9 +57,7 @@ fn worker(id: &str, aws: &SdkConfig, ledger: &Ledger) -> Result<Worker, BoxError
         .stream("orders", StartFrom::TrimHorizon)
         .leases(DynamoLeases::new(aws))
         .source(Polling::new(aws))
-        .processor(move |_shard: &ShardId| Orders {
-            ledger: delivered.clone(),
-        })
+        .processor(move |_shard: &ShardId| Orders { ledger: delivered.clone() })
         .worker_id(id)
         .lease_duration(LEASE) // 10 s by default; short, so that the takeover is soon
         .observer(move |event| observed.note(&name, event))
@@ -105,11 +96,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     screen.refresh();
     let account = ledger.account();
     println!("\n{account}");
-    Ok(if account.is_sound() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if account.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What happens, and when.

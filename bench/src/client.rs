@@ -82,22 +82,11 @@ async fn bare(config: &SdkConfig, records: u64) -> Result<serde_json::Value, Fai
         let (client, read, bytes) = (client.clone(), read.clone(), bytes.clone());
         let shard = shard.shard_id().to_owned();
         loops.spawn(async move {
-            let open = client
-                .get_shard_iterator()
-                .stream_name(STREAM)
-                .shard_id(shard);
-            let open = open
-                .shard_iterator_type(ShardIteratorType::TrimHorizon)
-                .send()
-                .await?;
+            let open = client.get_shard_iterator().stream_name(STREAM).shard_id(shard);
+            let open = open.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await?;
             let mut iterator = open.shard_iterator;
             while let Some(token) = iterator.take() {
-                let page = client
-                    .get_records()
-                    .shard_iterator(token)
-                    .limit(10_000)
-                    .send()
-                    .await?;
+                let page = client.get_records().shard_iterator(token).limit(10_000).send().await?;
                 for record in page.records() {
                     bytes.fetch_add(record.data().as_ref().len() as u64, Ordering::Relaxed);
                 }
@@ -113,11 +102,7 @@ async fn bare(config: &SdkConfig, records: u64) -> Result<serde_json::Value, Fai
     while let Some(ended) = loops.join_next().await {
         ended??;
     }
-    assert_eq!(
-        read.load(Ordering::Relaxed),
-        records,
-        "the bare loop missed records"
-    );
+    assert_eq!(read.load(Ordering::Relaxed), records, "the bare loop missed records");
     Ok(json!({
         "cpu_seconds": process::cpu_seconds()? - before,
         "bytes": bytes.load(Ordering::Relaxed),
@@ -142,8 +127,7 @@ impl RecordProcessor for Counter {
         _: &mut ShardContext,
     ) -> Result<(), Self::Error> {
         for record in &batch {
-            self.bytes
-                .fetch_add(record.data().len() as u64, Ordering::Relaxed);
+            self.bytes.fetch_add(record.data().len() as u64, Ordering::Relaxed);
         }
         let total = self.read.fetch_add(batch.len() as u64, Ordering::Relaxed) + batch.len() as u64;
         if total >= self.records {
@@ -174,10 +158,7 @@ async fn framework(
         .build()?
         .run(counter.stop.clone().cancelled_owned())
         .await?;
-    assert!(
-        report.is_clean(),
-        "the worker did not stop cleanly: {report:?}"
-    );
+    assert!(report.is_clean(), "the worker did not stop cleanly: {report:?}");
     assert_eq!(
         counter.read.load(Ordering::Relaxed),
         arguments.records,
@@ -191,14 +172,8 @@ async fn framework(
 
 /// A process that has made its clients and one call with each.
 async fn base(config: &SdkConfig) -> Result<serde_json::Value, Failure> {
-    aws_sdk_kinesis::Client::new(config)
-        .list_streams()
-        .send()
-        .await?;
-    aws_sdk_dynamodb::Client::new(config)
-        .list_tables()
-        .send()
-        .await?;
+    aws_sdk_kinesis::Client::new(config).list_streams().send().await?;
+    aws_sdk_dynamodb::Client::new(config).list_tables().send().await?;
     Ok(json!({ "rss_bytes": process::memory()?.0 }))
 }
 
@@ -284,12 +259,8 @@ async fn slow(config: &SdkConfig, arguments: &Arguments) -> Result<serde_json::V
         .build()?
         .run(tokio::time::sleep(Duration::from_secs(arguments.seconds)))
         .await?;
-    let held = peaks
-        .0
-        .lock()
-        .map_err(|_| "poisoned")?
-        .get(metrics::BUDGET_BYTES_USED.name)
-        .copied();
+    let held =
+        peaks.0.lock().map_err(|_| "poisoned")?.get(metrics::BUDGET_BYTES_USED.name).copied();
     let peak = process::memory()?.1;
     Ok(json!({ "peak_bytes": peak, "held_bytes": held.ok_or("no budget figure")? as u64 }))
 }

@@ -46,10 +46,7 @@ pub(crate) fn idle(arguments: &Idle) -> Result<(), Failure> {
     };
     let base = mib(&run("base", 0)?["rss_bytes"])?;
     let idle = run("idle", arguments.shards)?;
-    let (rss, cpu) = (
-        mib(&idle["rss_bytes"])?,
-        idle["cpu_percent"].as_f64().ok_or("no figure")?,
-    );
+    let (rss, cpu) = (mib(&idle["rss_bytes"])?, idle["cpu_percent"].as_f64().ok_or("no figure")?);
     println!(
         "{} idle shards: {rss:.1} MiB resident, {:.1} MiB above the process's base of {base:.1} MiB; {cpu:.1} % of a core",
         arguments.shards,
@@ -88,15 +85,9 @@ pub(crate) fn slow(arguments: &Slow) -> Result<(), Failure> {
 }
 
 fn start(shards: u32, records: usize) -> Result<Server, Failure> {
-    let stream = [
-        ("--shards", shards as usize),
-        ("--records", records),
-        ("--size", 1024),
-    ];
-    let stream: Vec<String> = stream
-        .iter()
-        .flat_map(|(name, value)| [(*name).to_owned(), value.to_string()])
-        .collect();
+    let stream = [("--shards", shards as usize), ("--records", records), ("--size", 1024)];
+    let stream: Vec<String> =
+        stream.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]).collect();
     Server::start(&stream)
 }
 

@@ -24,22 +24,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments {
-        records,
-        size,
-        shards,
-        rounds,
-        require,
-    } = *arguments;
-    let stream = [
-        ("--shards", shards as usize),
-        ("--records", records),
-        ("--size", size),
-    ];
-    let stream: Vec<String> = stream
-        .iter()
-        .flat_map(|(name, value)| [(*name).to_owned(), value.to_string()])
-        .collect();
+    let Arguments { records, size, shards, rounds, require } = *arguments;
+    let stream = [("--shards", shards as usize), ("--records", records), ("--size", size)];
+    let stream: Vec<String> =
+        stream.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]).collect();
     let server = Server::start(&stream)?;
     let gigabytes = (records * size) as f64 / 1e9;
     println!("{records} records of {size} bytes on {shards} shards, {gigabytes:.2} GB a round");
@@ -65,11 +53,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
             figures.push(cpu);
         }
     }
-    let ratios = bare
-        .iter()
-        .zip(&framework)
-        .map(|(bare, framework)| framework / bare)
-        .collect();
+    let ratios = bare.iter().zip(&framework).map(|(bare, framework)| framework / bare).collect();
     let percent = (median(ratios) - 1.0) * 100.0;
     println!(
         "median: bare {:.3}, framework {:.3} CPU-s/GB; framework costs {percent:+.1} % (median of the rounds' ratios)",

@@ -11,10 +11,7 @@ pub(crate) fn cpu_seconds() -> Result<f64, Failure> {
     let mut nanoseconds = 0_u64;
     for task in fs::read_dir("/proc/self/task")? {
         let statistics = fs::read_to_string(task?.path().join("schedstat"))?;
-        let running = statistics
-            .split_whitespace()
-            .next()
-            .ok_or("empty schedstat")?;
+        let running = statistics.split_whitespace().next().ok_or("empty schedstat")?;
         nanoseconds += running.parse::<u64>()?;
     }
     Ok(nanoseconds as f64 / 1e9)
@@ -24,15 +21,8 @@ pub(crate) fn cpu_seconds() -> Result<f64, Failure> {
 pub(crate) fn memory() -> Result<(u64, u64), Failure> {
     let status = fs::read_to_string("/proc/self/status")?;
     let field = |name: &str| -> Result<u64, Failure> {
-        let line = status
-            .lines()
-            .find(|line| line.starts_with(name))
-            .ok_or("no such field")?;
-        let kib = line
-            .split_whitespace()
-            .nth(1)
-            .ok_or("no figure")?
-            .parse::<u64>()?;
+        let line = status.lines().find(|line| line.starts_with(name)).ok_or("no such field")?;
+        let kib = line.split_whitespace().nth(1).ok_or("no figure")?.parse::<u64>()?;
         Ok(kib * 1024)
     };
     Ok((field("VmRSS:")?, field("VmHWM:")?))
@@ -69,9 +59,7 @@ impl Drop for Server {
 
 /// Runs a client to its end, and returns the JSON line that it prints.
 pub(crate) fn client(arguments: &[String]) -> Result<serde_json::Value, Failure> {
-    let output = myself("client", arguments)?
-        .stderr(Stdio::inherit())
-        .output()?;
+    let output = myself("client", arguments)?.stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("client failed: {}", output.status).into());
     }

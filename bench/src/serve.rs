@@ -26,10 +26,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let emulator = Emulator::builder().limits(Limits::none()).build();
     emulator.with_kinesis(|kinesis, now| -> Result<(), Failure> {
-        let create = format!(
-            r#"{{"StreamName":"{STREAM}","ShardCount":{}}}"#,
-            arguments.shards
-        );
+        let create = format!(r#"{{"StreamName":"{STREAM}","ShardCount":{}}}"#, arguments.shards);
         let reply = kinesis.call(now, "CreateStream", create.as_bytes());
         if let Some(error) = reply.error {
             return Err(error.into());
@@ -41,14 +38,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             partition_key: &keys[n % keys.len()],
             explicit_hash_key: None,
         });
-        kinesis
-            .load(now, STREAM, entries)
-            .map_err(|error| error.message().to_owned())?;
+        kinesis.load(now, STREAM, entries).map_err(|error| error.message().to_owned())?;
         Ok(())
     })?;
-    let server = emulator
-        .serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-        .await?;
+    let server = emulator.serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     println!("http://{}", server.local_addr());
     std::future::pending().await
 }

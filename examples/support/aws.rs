@@ -25,12 +25,10 @@ pub(crate) async fn configuration(endpoint: Option<&str>) -> Result<SdkConfig, S
     let config = loader.load().await;
     if config.region().is_none() {
         return Err(
-            "no AWS region: set AWS_REGION, or AWS_PROFILE to a profile with a region".into(),
+            "no AWS region: set AWS_REGION, or AWS_PROFILE to a profile with a region".into()
         );
     }
-    let provider = config
-        .credentials_provider()
-        .ok_or("no AWS credentials provider")?;
+    let provider = config.credentials_provider().ok_or("no AWS credentials provider")?;
     if let Err(error) = provider.provide_credentials().await {
         let mut message = format!("no AWS credentials: {}", chain(&error));
         message.push_str(match endpoint {

@@ -85,10 +85,7 @@ impl Ledger {
     pub(crate) fn put(&self, key: &str) -> String {
         let mut book = self.book();
         let records = &mut book.keys.entry(key.to_owned()).or_default().records;
-        records.push(Entry {
-            put: Instant::now(),
-            deliveries: 0,
-        });
+        records.push(Entry { put: Instant::now(), deliveries: 0 });
         format!("{key} {}", records.len() - 1)
     }
 
@@ -107,10 +104,7 @@ impl Ledger {
                 book.owners.insert(number(&shard.shard), worker.to_string());
             }
             WorkerEvent::Ended(shard) => {
-                book.tell(format!(
-                    "    shard {} is read to its end",
-                    number(&shard.shard)
-                ));
+                book.tell(format!("    shard {} is read to its end", number(&shard.shard)));
                 book.release(worker, number(&shard.shard));
             }
             WorkerEvent::Lost(shard) => {
@@ -141,13 +135,7 @@ impl Ledger {
         let since = Instant::now();
         for shard in shards {
             let worker = worker.to_owned();
-            book.takeovers.push(Takeover {
-                shard,
-                worker,
-                departure,
-                since,
-                took: None,
-            });
+            book.takeovers.push(Takeover { shard, worker, departure, since, took: None });
         }
         if departure == Departure::Killed {
             book.owners.retain(|_, owner| owner != worker);
@@ -158,9 +146,7 @@ impl Ledger {
     pub(crate) fn busiest(&self) -> Option<String> {
         let book = self.book();
         let owners = book.owners.values();
-        owners
-            .max_by_key(|owner| book.shards_of(owner).len())
-            .cloned()
+        owners.max_by_key(|owner| book.shards_of(owner).len()).cloned()
     }
 
     /// A line for the screen.
@@ -180,10 +166,7 @@ impl Ledger {
     pub(crate) fn figures(&self) -> Figures {
         let book = self.book();
         let account = book.account();
-        let waiting = book
-            .keys
-            .values()
-            .filter_map(|key| key.records.get(key.done));
+        let waiting = book.keys.values().filter_map(|key| key.records.get(key.done));
         let oldest = waiting.map(|entry| entry.put).min();
         Figures {
             put: account.put,
@@ -230,9 +213,7 @@ impl Book {
         let took = takeover.since.elapsed();
         takeover.took = Some(took);
         let took = took.as_secs_f64();
-        self.tell(format!(
-            "    {worker} goes on with shard {shard} after {took:.2} s"
-        ));
+        self.tell(format!("    {worker} goes on with shard {shard} after {took:.2} s"));
     }
 
     fn tell(&mut self, line: String) {
@@ -240,11 +221,7 @@ impl Book {
     }
 
     fn release(&mut self, worker: &WorkerId, shard: u32) {
-        if self
-            .owners
-            .get(&shard)
-            .is_some_and(|owner| owner == worker.as_str())
-        {
+        if self.owners.get(&shard).is_some_and(|owner| owner == worker.as_str()) {
             self.owners.remove(&shard);
         }
     }
@@ -257,9 +234,7 @@ impl Book {
     fn waiting(&self) -> Vec<u32> {
         let open = |takeover: &&Takeover| takeover.took.is_none();
         let shards = self.takeovers.iter().filter(open).map(|t| t.shard);
-        shards
-            .filter(|shard| !self.owners.contains_key(shard))
-            .collect()
+        shards.filter(|shard| !self.owners.contains_key(shard)).collect()
     }
 
     fn account(&self) -> Account {
@@ -314,10 +289,7 @@ pub(crate) struct Account {
 impl Account {
     /// Nothing lost, nothing out of order, nothing made up, and every shard of a departed worker taken over.
     pub(crate) fn is_sound(&self) -> bool {
-        let taken_over = self
-            .takeovers
-            .iter()
-            .all(|takeover| takeover.took.is_some());
+        let taken_over = self.takeovers.iter().all(|takeover| takeover.took.is_some());
         self.lost == 0 && self.out_of_order == 0 && self.unknown == 0 && taken_over
     }
 }
@@ -332,11 +304,7 @@ impl fmt::Display for Account {
             "  duplicates      {:>8}   processed, not checkpointed yet when a worker died or gave up a shard",
             self.duplicates
         )?;
-        writeln!(
-            f,
-            "  out of order    {:>8}   within a customer",
-            self.out_of_order
-        )?;
+        writeln!(f, "  out of order    {:>8}   within a customer", self.out_of_order)?;
         writeln!(f, "  lost            {:>8}", self.lost)?;
         if self.unknown > 0 {
             writeln!(f, "  never put       {:>8}", self.unknown)?;

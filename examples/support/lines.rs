@@ -36,10 +36,7 @@ impl Lines {
     pub(crate) async fn write(&self, lines: Vec<u8>) -> io::Result<()> {
         let (written, outcome) = oneshot::channel();
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-        self.0
-            .send(Job { lines, written })
-            .await
-            .map_err(|_| gone())?;
+        self.0.send(Job { lines, written }).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 }

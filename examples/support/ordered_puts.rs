@@ -48,12 +48,7 @@ pub(crate) struct Sent {
 
 impl OrderedPuts {
     pub(crate) fn new(client: Client, stream: StreamAddress) -> Self {
-        Self {
-            client,
-            stream,
-            pending: VecDeque::new(),
-            bytes: 0,
-        }
+        Self { client, stream, pending: VecDeque::new(), bytes: 0 }
     }
 
     pub(crate) fn push(&mut self, put: Put) {
@@ -101,9 +96,8 @@ impl OrderedPuts {
         }
         sent.refused = chosen.len() - taken.len();
         let pending = mem::take(&mut self.pending).into_iter().enumerate();
-        self.pending = pending
-            .filter_map(|(index, put)| (!taken.contains(&index)).then_some(put))
-            .collect();
+        self.pending =
+            pending.filter_map(|(index, put)| (!taken.contains(&index)).then_some(put)).collect();
         self.bytes = self.pending.iter().map(|put| put.data.len()).sum();
         Ok(sent)
     }

@@ -45,11 +45,7 @@ impl Payloads {
     /// `count` payloads of `size` bytes.
     pub(crate) fn generated(count: u64, size: usize, keys: u32, aggregate: u32) -> Self {
         let numbers = vec![0; keys as usize];
-        let source = Source::Generated {
-            size,
-            left: count,
-            numbers,
-        };
+        let source = Source::Generated { size, left: count, numbers };
         Self::new(source, keys, aggregate)
     }
 
@@ -94,11 +90,7 @@ impl Payloads {
             let packed = self.aggregate > 1 && self.aggregator.push(&key, None, &data);
             if !packed && records == 0 {
                 self.take_turns();
-                return Ok(Next::Some(Put {
-                    key,
-                    data,
-                    user_records: 1,
-                }));
+                return Ok(Next::Some(Put { key, data, user_records: 1 }));
             }
             if !packed {
                 self.held = Some(data);
@@ -112,11 +104,7 @@ impl Payloads {
         match self.aggregator.finish() {
             Some(aggregated) => {
                 self.take_turns();
-                Ok(Next::Some(Put {
-                    key,
-                    data: aggregated.data.into(),
-                    user_records: records,
-                }))
+                Ok(Next::Some(Put { key, data: aggregated.data.into(), user_records: records }))
             }
             None if ended => Ok(Next::End),
             None => Ok(Next::NotYet),
@@ -136,11 +124,7 @@ impl Payloads {
         }
         match &mut self.source {
             Source::Generated { left: 0, .. } => Ok(Next::End),
-            Source::Generated {
-                size,
-                left,
-                numbers,
-            } => {
+            Source::Generated { size, left, numbers } => {
                 *left -= 1;
                 let number = &mut numbers[self.turn];
                 let mut data = format!("{key}:{number}:").into_bytes();

@@ -38,12 +38,7 @@ impl Progress {
             bar.set_style(style.with_key("rate", rate));
         }
         let begin = Instant::now();
-        Self {
-            bar,
-            begin,
-            next_line: begin + LINE_EVERY,
-            total: Sent::default(),
-        }
+        Self { bar, begin, next_line: begin + LINE_EVERY, total: Sent::default() }
     }
 
     pub(crate) fn add(&mut self, sent: Sent) {
@@ -52,8 +47,7 @@ impl Progress {
         self.total.refused += sent.refused;
         self.bar.inc(sent.records);
         if self.total.refused > 0 {
-            self.bar
-                .set_message(format!("({} put again)", self.total.refused));
+            self.bar.set_message(format!("({} put again)", self.total.refused));
         }
         if !io::stderr().is_terminal() && Instant::now() >= self.next_line {
             self.next_line += LINE_EVERY;
@@ -69,11 +63,7 @@ impl Progress {
     /// All of it in one line.
     pub(crate) fn account(&self) -> String {
         let seconds = self.begin.elapsed().as_secs_f64();
-        let Sent {
-            records,
-            bytes,
-            refused,
-        } = self.total;
+        let Sent { records, bytes, refused } = self.total;
         let per_second = records as f64 / seconds.max(0.001);
         let again = match refused {
             0 => String::new(),

@@ -77,11 +77,7 @@ impl Screen {
         let column = |worker: &String| {
             let owned = figures.owners.iter().filter(|(_, owner)| *owner == worker);
             let shards: Vec<u32> = owned.map(|(shard, _)| *shard).collect();
-            let reads = if shards.is_empty() {
-                "-".into()
-            } else {
-                listed(&shards)
-            };
+            let reads = if shards.is_empty() { "-".into() } else { listed(&shards) };
             format!("{:<20}", format!("{worker} reads {reads}"))
         };
         let mut line: String = self.workers.iter().map(column).collect();

@@ -33,12 +33,7 @@ impl Stage {
         let kinesis = Client::new(&aws);
         let create = kinesis.create_stream().stream_name(STREAM);
         create.shard_count(i32::try_from(shards)?).send().await?;
-        Ok(Self {
-            aws,
-            kinesis,
-            ledger,
-            begin: Instant::now(),
-        })
+        Ok(Self { aws, kinesis, ledger, begin: Instant::now() })
     }
 
     pub(crate) fn aws(&self) -> &SdkConfig {
@@ -53,16 +48,9 @@ impl Stage {
     pub(crate) async fn split(&self, shard: u32) -> Result<(), BoxError> {
         self.ledger.tell(format!("--- shard {shard} is split"));
         let id = shard_id(shard);
-        let shards = self
-            .kinesis
-            .list_shards()
-            .stream_name(STREAM)
-            .send()
-            .await?;
+        let shards = self.kinesis.list_shards().stream_name(STREAM).send().await?;
         let found = shards.shards().iter().find(|s| s.shard_id() == id);
-        let range = found
-            .and_then(|s| s.hash_key_range())
-            .ok_or("no such shard")?;
+        let range = found.and_then(|s| s.hash_key_range()).ok_or("no such shard")?;
         let start: u128 = range.starting_hash_key().parse()?;
         let end: u128 = range.ending_hash_key().parse()?;
         let split = self.kinesis.split_shard().stream_name(STREAM);
@@ -75,8 +63,7 @@ impl Stage {
     }
 
     pub(crate) async fn merge(&self, shard: u32, adjacent: u32) -> Result<(), BoxError> {
-        self.ledger
-            .tell(format!("--- shards {shard} and {adjacent} are merged"));
+        self.ledger.tell(format!("--- shards {shard} and {adjacent} are merged"));
         let merge = self.kinesis.merge_shards().stream_name(STREAM);
         merge
             .shard_to_merge(shard_id(shard))
@@ -132,11 +119,7 @@ async fn produce(
             }
             let data = ledger.put(key).into_bytes();
             let (key, user_records) = (key.clone(), 1);
-            puts.push(Put {
-                key,
-                data,
-                user_records,
-            });
+            puts.push(Put { key, data, user_records });
         }
         puts.send().await?;
     }
@@ -159,10 +142,7 @@ struct Running {
 
 impl Crew {
     pub(crate) fn new(ledger: Ledger) -> Self {
-        Self {
-            ledger,
-            workers: BTreeMap::new(),
-        }
+        Self { ledger, workers: BTreeMap::new() }
     }
 
     pub(crate) fn start(&mut self, id: &str, worker: Worker) {
@@ -187,21 +167,15 @@ impl Crew {
             return Ok(());
         };
         if self.workers.is_empty() {
-            self.ledger
-                .tell(format!("--- {id}, the last one, is asked to stop"));
+            self.ledger.tell(format!("--- {id}, the last one, is asked to stop"));
         } else {
             self.ledger.depart(id, Departure::Stopped);
         }
         worker.stop.cancel();
         let report = worker.task.await??;
-        let ending = if report.is_clean() {
-            "all drained"
-        } else {
-            "NOT ALL DRAINED"
-        };
+        let ending = if report.is_clean() { "all drained" } else { "NOT ALL DRAINED" };
         let took = report.took.as_secs_f64();
-        self.ledger
-            .tell(format!("    {id} has stopped, {ending}, in {took:.2} s"));
+        self.ledger.tell(format!("    {id} has stopped, {ending}, in {took:.2} s"));
         Ok(())
     }
 

@@ -22,10 +22,7 @@ impl Backoff {
     /// The wait before retry number `attempt`, counted from 0.
     #[must_use]
     pub fn delay(&self, attempt: u32, rng: &mut fastrand::Rng) -> Duration {
-        let span = self
-            .base
-            .saturating_mul(1_u32 << attempt.min(30))
-            .min(self.cap);
+        let span = self.base.saturating_mul(1_u32 << attempt.min(30)).min(self.cap);
         span / 2 + span.mul_f64(rng.f64() / 2.0)
     }
 }
@@ -39,9 +36,7 @@ mod tests {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let waits = |seed| -> Vec<Duration> {
             let mut rng = fastrand::Rng::with_seed(seed);
-            (0..40)
-                .map(|attempt| backoff.delay(attempt, &mut rng))
-                .collect()
+            (0..40).map(|attempt| backoff.delay(attempt, &mut rng)).collect()
         };
         for (attempt, wait) in waits(1).into_iter().enumerate() {
             let span = Duration::from_millis(100 << attempt.min(6)).min(Duration::from_secs(5));

@@ -30,10 +30,7 @@ impl Clock {
         reason = "this is the one place that reads the host's clock"
     )]
     pub fn starting_at(wall: SystemTime) -> Self {
-        Self {
-            wall,
-            base: tokio::time::Instant::now(),
-        }
+        Self { wall, base: tokio::time::Instant::now() }
     }
 
     /// The monotonic time.
@@ -73,9 +70,6 @@ mod tests {
         let before = clock.now();
         clock.sleep(Duration::from_secs(3600)).await;
         assert_eq!(clock.now() - before, Duration::from_secs(3600));
-        assert_eq!(
-            clock.wall(),
-            SystemTime::UNIX_EPOCH + Duration::from_secs(3600)
-        );
+        assert_eq!(clock.wall(), SystemTime::UNIX_EPOCH + Duration::from_secs(3600));
     }
 }

@@ -21,40 +21,27 @@ impl FailurePolicy {
     #[must_use]
     pub const fn attempts(attempts: u32) -> Self {
         let attempts = if attempts == 0 { 1 } else { attempts };
-        Self {
-            attempts: Some(attempts),
-            ..Self::forever()
-        }
+        Self { attempts: Some(attempts), ..Self::forever() }
     }
 
     /// Never halt: deliver the batch again for as long as it fails.
     #[must_use]
     pub const fn forever() -> Self {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
-        Self {
-            attempts: None,
-            backoff,
-            time_limit: None,
-        }
+        Self { attempts: None, backoff, time_limit: None }
     }
 
     /// Wait between attempts from `base` up to `cap`, doubling with jitter. Default: 100 ms up to 30 s.
     #[must_use]
     pub const fn backoff(self, base: Duration, cap: Duration) -> Self {
-        Self {
-            backoff: Backoff::new(base, cap),
-            ..self
-        }
+        Self { backoff: Backoff::new(base, cap), ..self }
     }
 
     /// A call that takes longer counts as failed, and its future is dropped. Default: no limit; a call that hangs is
     /// reported, but only its own shard waits for it.
     #[must_use]
     pub const fn time_limit(self, limit: Duration) -> Self {
-        Self {
-            time_limit: Some(limit),
-            ..self
-        }
+        Self { time_limit: Some(limit), ..self }
     }
 }
 

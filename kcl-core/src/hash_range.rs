@@ -19,10 +19,7 @@ pub struct InvalidHashRange {
 
 impl HashRange {
     /// Every hash key.
-    pub const WHOLE: Self = Self {
-        start: 0,
-        end: u128::MAX,
-    };
+    pub const WHOLE: Self = Self { start: 0, end: u128::MAX };
 
     /// From `start` to `end`, both included; `None` when `start > end`.
     #[must_use]
@@ -42,10 +39,7 @@ impl HashRange {
             return Ok(range);
         }
         let short = |text: &str| text.chars().take(48).collect();
-        Err(InvalidHashRange {
-            start: short(start),
-            end: short(end),
-        })
+        Err(InvalidHashRange { start: short(start), end: short(end) })
     }
 
     /// The lowest hash key.
@@ -71,18 +65,12 @@ impl HashRange {
         for range in ranges {
             let Some(uncovered) = next else { break };
             if range.start > uncovered {
-                gaps.push(Self {
-                    start: uncovered,
-                    end: range.start - 1,
-                });
+                gaps.push(Self { start: uncovered, end: range.start - 1 });
             }
             next = range.end.checked_add(1).map(|after| after.max(uncovered));
         }
         if let Some(start) = next {
-            gaps.push(Self {
-                start,
-                end: u128::MAX,
-            });
+            gaps.push(Self { start, end: u128::MAX });
         }
         gaps
     }
@@ -124,10 +112,7 @@ mod tests {
     fn bounds_are_checked() {
         assert!(HashRange::parse("5", "4").is_err());
         assert!(HashRange::parse("0", "340282366920938463463374607431768211456").is_err());
-        assert_eq!(
-            HashRange::parse("0", &u128::MAX.to_string()),
-            Ok(HashRange::WHOLE)
-        );
+        assert_eq!(HashRange::parse("0", &u128::MAX.to_string()), Ok(HashRange::WHOLE));
     }
 
     proptest! {

@@ -107,13 +107,7 @@ impl WorkerId {
         let host = std::env::var("HOSTNAME")
             .ok()
             .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
-            .map(|name| {
-                name.trim()
-                    .chars()
-                    .filter(|c| is_resource_char(*c))
-                    .take(128)
-                    .collect()
-            })
+            .map(|name| name.trim().chars().filter(|c| is_resource_char(*c)).take(128).collect())
             .filter(|name: &String| !name.is_empty())
             .unwrap_or_else(|| "host".into());
         let nonce = rng.u64(..1 << 48);
@@ -140,17 +134,9 @@ impl StreamId {
     pub fn new(account: &str, name: StreamName, created: u64) -> Result<Self, InvalidName> {
         if account.is_empty() || !account.bytes().all(|b| b.is_ascii_digit()) {
             let (kind, expected) = ("account id", "digits");
-            return Err(InvalidName {
-                kind,
-                expected,
-                value: account.chars().take(64).collect(),
-            });
+            return Err(InvalidName { kind, expected, value: account.chars().take(64).collect() });
         }
-        Ok(Self {
-            account: account.into(),
-            name,
-            created,
-        })
+        Ok(Self { account: account.into(), name, created })
     }
 
     /// The AWS account that owns the stream.
@@ -193,11 +179,7 @@ impl FromStr for StreamId {
         else {
             return Err(invalid());
         };
-        Self::new(
-            account,
-            StreamName::new(name)?,
-            created.parse().map_err(|_| invalid())?,
-        )
+        Self::new(account, StreamName::new(name)?, created.parse().map_err(|_| invalid())?)
     }
 }
 
@@ -280,10 +262,6 @@ mod tests {
         let arn = "arn:aws:kinesis:us-east-1:123456789012:stream/orders";
         assert_eq!(arn.parse(), Ok(StreamAddress::Arn(arn.into())));
         assert!(matches!("orders".parse(), Ok(StreamAddress::Name(_))));
-        assert!(
-            "arn:aws:sqs:us-east-1:1:orders"
-                .parse::<StreamAddress>()
-                .is_err()
-        );
+        assert!("arn:aws:sqs:us-east-1:1:orders".parse::<StreamAddress>().is_err());
     }
 }

@@ -110,16 +110,12 @@ impl ShardMetrics {
     /// Figures of `shard` of `stream`.
     #[must_use]
     pub fn new(metrics: Arc<dyn Metrics>, stream: StreamId, shard: ShardId) -> Self {
-        Self {
-            metrics,
-            shard: Arc::new((stream, shard)),
-        }
+        Self { metrics, shard: Arc::new((stream, shard)) }
     }
 
     /// One figure of this shard.
     pub fn record(&self, metric: Metric, value: f64) {
-        self.metrics
-            .record(metric, Some((&self.shard.0, &self.shard.1)), value);
+        self.metrics.record(metric, Some((&self.shard.0, &self.shard.1)), value);
     }
 
     /// One figure of the whole worker.

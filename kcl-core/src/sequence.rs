@@ -36,9 +36,7 @@ impl SequenceNumber {
         if canonical {
             Ok(Self(value))
         } else {
-            Err(InvalidSequenceNumber {
-                length: digits.len(),
-            })
+            Err(InvalidSequenceNumber { length: digits.len() })
         }
     }
 

@@ -35,10 +35,7 @@ impl Tasks {
     }
 
     /// Starts a task on the current runtime. It ends by itself, or when the group is stopped.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that spawns"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let gated = Gated {
             task: Box::pin(task),
@@ -74,13 +71,8 @@ impl Tasks {
     /// Lets stalled tasks go on.
     pub fn resume(&self) {
         self.gate.closed.store(false, Ordering::SeqCst);
-        let waiting = std::mem::take(
-            &mut *self
-                .gate
-                .waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let waiting =
+            std::mem::take(&mut *self.gate.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for waker in waiting {
             waker.wake();
         }
@@ -101,9 +93,7 @@ impl Tasks {
 
 impl fmt::Debug for Tasks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tasks")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Tasks").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -131,11 +121,7 @@ impl Future for Gated {
             return Poll::Ready(());
         }
         if self.gate.closed.load(Ordering::SeqCst) {
-            let mut waiting = self
-                .gate
-                .waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.gate.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             // Read again under the lock: `resume` takes the wakers after it has opened the gate.
             if self.gate.closed.load(Ordering::SeqCst) {
                 waiting.push(cx.waker().clone());

@@ -18,10 +18,7 @@ pub struct EmulatorClock {
 impl EmulatorClock {
     /// Starts at the machine's present time.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the crate's only reader of time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the crate's only reader of time")]
     pub fn system() -> Self {
         Self::starting_at(SystemTime::now())
     }
@@ -29,10 +26,7 @@ impl EmulatorClock {
     /// Reads `base` now and moves on from there. A fixed base makes timestamps the same in every run.
     #[must_use]
     pub fn starting_at(base: SystemTime) -> Self {
-        Self {
-            base,
-            origin: tokio_now(),
-        }
+        Self { base, origin: tokio_now() }
     }
 
     /// The present time.
@@ -71,10 +65,7 @@ pub(crate) fn since_epoch(now: SystemTime) -> Duration {
     now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the crate's only reader of time"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the crate's only reader of time")]
 fn tokio_now() -> Instant {
     Instant::now()
 }

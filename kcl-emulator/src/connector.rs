@@ -52,19 +52,11 @@ async fn exchange(
     emulator: &Emulator,
     mut request: HttpRequest,
 ) -> Result<HttpResponse, ConnectorError> {
-    let body = request
-        .take_body()
-        .collect()
-        .await
-        .map_err(ConnectorError::user)?
-        .to_bytes();
+    let body = request.take_body().collect().await.map_err(ConnectorError::user)?.to_bytes();
     let head = Head::new(|name| request.headers().get(name));
-    let response = front::respond(emulator, head, &body)
-        .await
-        .map_err(|e| ConnectorError::io(e.into()))?;
-    let response = response.map(|body| {
-        body.into_bytes()
-            .map_or_else(SdkBody::from_body_1_x, SdkBody::from)
-    });
+    let response =
+        front::respond(emulator, head, &body).await.map_err(|e| ConnectorError::io(e.into()))?;
+    let response =
+        response.map(|body| body.into_bytes().map_or_else(SdkBody::from_body_1_x, SdkBody::from));
     HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
 }

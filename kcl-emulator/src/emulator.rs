@@ -131,18 +131,9 @@ impl Emulator {
         };
         self.count(service, operation);
         let source = self.source(service, operation, body);
-        let call = Call {
-            service,
-            operation,
-            caller,
-            body,
-            source: source.as_ref(),
-        };
-        let Verdict {
-            latency,
-            late_reply,
-            fault,
-        } = self.shared.faults.judge(self.shared.clock.now(), &call);
+        let call = Call { service, operation, caller, body, source: source.as_ref() };
+        let Verdict { latency, late_reply, fault } =
+            self.shared.faults.judge(self.shared.clock.now(), &call);
         wait(latency).await;
         let delivery = match fault {
             None | Some(Fault::Latency(_) | Fault::LateReply(_)) => {
@@ -159,11 +150,9 @@ impl Emulator {
                 self.effect(&call);
                 Delivery::Lost
             }
-            Some(Fault::Custom {
-                status,
-                error,
-                message,
-            }) => Delivery::Whole(front::error(service, status, &error, Some(&message))),
+            Some(Fault::Custom { status, error, message }) => {
+                Delivery::Whole(front::error(service, status, &error, Some(&message)))
+            }
             Some(Fault::CutBody { at }) => {
                 let mut reply = self.effect(&call);
                 reply.body.truncate(at);
@@ -252,11 +241,7 @@ impl Builder {
     /// An emulator without streams and tables.
     #[must_use]
     pub fn build(self) -> Emulator {
-        let Self {
-            seed,
-            limits,
-            clock,
-        } = self;
+        let Self { seed, limits, clock } = self;
         let clock = clock.unwrap_or_default();
         let shared = Shared {
             clock,
@@ -266,19 +251,13 @@ impl Builder {
             counts: Mutex::default(),
             requests: AtomicU64::new(0),
         };
-        Emulator {
-            shared: Arc::new(shared),
-        }
+        Emulator { shared: Arc::new(shared) }
     }
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self {
-            seed: 0,
-            limits: Limits::aws(),
-            clock: None,
-        }
+        Self { seed: 0, limits: Limits::aws(), clock: None }
     }
 }
 

@@ -32,11 +32,7 @@ impl<'a> Head<'a> {
 
     /// The access key id in `AWS4-HMAC-SHA256 Credential=<id>/<date>/…`.
     fn caller(self) -> Option<&'a str> {
-        self.authorization?
-            .split_once("Credential=")?
-            .1
-            .split('/')
-            .next()
+        self.authorization?.split_once("Credential=")?.1.split('/').next()
     }
 }
 
@@ -49,10 +45,7 @@ pub(crate) async fn respond(
     head: Head<'_>,
     body: &[u8],
 ) -> io::Result<Response<ReplyBody>> {
-    let service = head
-        .target
-        .and_then(Service::parse_target)
-        .map(|(service, _)| service);
+    let service = head.target.and_then(Service::parse_target).map(|(service, _)| service);
     let service = service.unwrap_or(Service::Kinesis);
     let delivery = match (Encoding::parse(head.content_type), head.target) {
         (Encoding::Json, Some(target)) => emulator.call_as(head.caller(), target, body).await,
@@ -92,11 +85,7 @@ pub(crate) fn error(service: Service, status: u16, name: &str, message: Option<&
     if let Some(message) = message {
         body["message"] = message.into();
     }
-    Reply {
-        status,
-        error: Some(name.to_owned()),
-        body: body.to_string().into(),
-    }
+    Reply { status, error: Some(name.to_owned()), body: body.to_string().into() }
 }
 
 fn response(service: Service, request_id: String, reply: Reply) -> Response<Bytes> {
@@ -104,10 +93,7 @@ fn response(service: Service, request_id: String, reply: Reply) -> Response<Byte
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(service.content_type()),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(service.content_type()));
     if let Ok(id) = HeaderValue::try_from(request_id) {
         headers.insert("x-amzn-requestid", id);
     }
@@ -118,10 +104,7 @@ fn response(service: Service, request_id: String, reply: Reply) -> Response<Byte
 }
 
 fn connection_lost() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::ConnectionReset,
-        "connection lost by an injected fault",
-    )
+    io::Error::new(io::ErrorKind::ConnectionReset, "connection lost by an injected fault")
 }
 
 /// How a request's body is written.
@@ -133,9 +116,7 @@ enum Encoding {
 
 impl Encoding {
     fn parse(content_type: Option<&str>) -> Self {
-        let essence = content_type
-            .and_then(|value| value.split(';').next())
-            .map(str::trim);
+        let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
         match essence {
             None
             | Some(
@@ -165,17 +146,11 @@ enum End {
 
 impl ReplyBody {
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self {
-            bytes: Some(bytes.into()),
-            end: End::Whole,
-        }
+        Self { bytes: Some(bytes.into()), end: End::Whole }
     }
 
     pub(crate) fn cut(bytes: Bytes) -> Self {
-        Self {
-            bytes: Some(bytes),
-            end: End::Cut,
-        }
+        Self { bytes: Some(bytes), end: End::Cut }
     }
 
     /// The bytes of a whole body, or the body to be read frame by frame.

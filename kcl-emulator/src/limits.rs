@@ -18,20 +18,12 @@ impl Limits {
     /// Everything that AWS enforces.
     #[must_use]
     pub fn aws() -> Self {
-        Self {
-            reads: true,
-            writes: true,
-            iterators: true,
-        }
+        Self { reads: true, writes: true, iterators: true }
     }
 
     /// No limit on rates. Limits on shapes (500 entries, 1 MiB records) stay.
     #[must_use]
     pub fn none() -> Self {
-        Self {
-            reads: false,
-            writes: false,
-            iterators: false,
-        }
+        Self { reads: false, writes: false, iterators: false }
     }
 }

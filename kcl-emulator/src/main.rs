@@ -51,10 +51,7 @@ impl FromStr for StreamArgument {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, shards) = text.split_once(':').ok_or("expected NAME:SHARDS")?;
         let shards = shards.parse().map_err(|error| format!("shards: {error}"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            shards,
-        })
+        Ok(Self { name: name.to_owned(), shards })
     }
 }
 
@@ -69,24 +66,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
 
-    let limits = if arguments.no_limits {
-        Limits::none()
-    } else {
-        Limits::aws()
-    };
-    let emulator = Emulator::builder()
-        .seed(arguments.seed)
-        .limits(limits)
-        .build();
+    let limits = if arguments.no_limits { Limits::none() } else { Limits::aws() };
+    let emulator = Emulator::builder().seed(arguments.seed).limits(limits).build();
     for stream in &arguments.streams {
         create(&emulator, stream)?;
     }
     if !arguments.host.is_loopback() {
         tracing::warn!(host = %arguments.host, "anyone who reaches this address can read and write everything");
     }
-    let server = emulator
-        .serve(SocketAddr::new(arguments.host, arguments.port))
-        .await?;
+    let server = emulator.serve(SocketAddr::new(arguments.host, arguments.port)).await?;
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on http://{}", server.local_addr())?;
     stdout.flush()?;
@@ -103,11 +91,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 fn create(emulator: &Emulator, stream: &StreamArgument) -> Result<(), String> {
     let request = serde_json::json!({ "StreamName": stream.name, "ShardCount": stream.shards });
-    let Reply {
-        status,
-        error,
-        body,
-    } = emulator.with_kinesis(|kinesis, now| {
+    let Reply { status, error, body } = emulator.with_kinesis(|kinesis, now| {
         kinesis.call(now, "CreateStream", request.to_string().as_bytes())
     });
     if status == 200 {
@@ -115,8 +99,5 @@ fn create(emulator: &Emulator, stream: &StreamArgument) -> Result<(), String> {
     }
     let error = error.unwrap_or_default();
     let body = String::from_utf8_lossy(&body);
-    Err(format!(
-        "stream {} was refused: {error} {body}",
-        stream.name
-    ))
+    Err(format!("stream {} was refused: {error} {body}", stream.name))
 }

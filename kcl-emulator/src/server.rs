@@ -37,11 +37,7 @@ impl Server {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, emulator, stop.clone()));
-        Ok(Self {
-            local_addr,
-            stop,
-            tasks,
-        })
+        Ok(Self { local_addr, stop, tasks })
     }
 
     /// The address that the server listens on, with the port that the system chose for port 0.
@@ -102,33 +98,19 @@ async fn answer(emulator: Emulator, request: Request<Incoming>) -> io::Result<Re
         return Ok(plain(StatusCode::OK, "ok\n"));
     }
     if parts.method != Method::POST {
-        return Ok(plain(
-            StatusCode::NOT_FOUND,
-            "<UnknownOperationException/>\n",
-        ));
+        return Ok(plain(StatusCode::NOT_FOUND, "<UnknownOperationException/>\n"));
     }
     let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            return Ok(plain(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "request body too large\n",
-            ));
+            return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"));
         }
         Err(error) => return Err(io::Error::other(error)),
     };
-    let head = Head::new(|name| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    });
+    let head = Head::new(|name| parts.headers.get(name).and_then(|value| value.to_str().ok()));
     let response = front::respond(&emulator, head, &body).await?;
     tracing::debug!(
-        target = parts
-            .headers
-            .get("x-amz-target")
-            .and_then(|value| value.to_str().ok()),
+        target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()),
         status = response.status().as_u16(),
         "answered"
     );

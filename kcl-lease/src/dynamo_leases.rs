@@ -73,13 +73,10 @@ impl DynamoLeases {
 
     fn store(&self, member: &Member) -> DynamoStore {
         let application = || member.application.to_string();
-        DynamoStore::new(
-            &self.client,
-            self.table_name.clone().unwrap_or_else(application),
-        )
-        .table_policy(self.table.clone())
-        .call_timeout(self.call_timeout)
-        .consistent_scans(self.consistent_scans)
+        DynamoStore::new(&self.client, self.table_name.clone().unwrap_or_else(application))
+            .table_policy(self.table.clone())
+            .call_timeout(self.call_timeout)
+            .consistent_scans(self.consistent_scans)
     }
 }
 

@@ -19,19 +19,13 @@ impl LeaseKey {
     /// The key in an application that reads one stream.
     #[must_use]
     pub fn single(shard: ShardId) -> Self {
-        Self {
-            stream: None,
-            shard,
-        }
+        Self { stream: None, shard }
     }
 
     /// The key in an application that reads several streams.
     #[must_use]
     pub fn multi(stream: StreamId, shard: ShardId) -> Self {
-        Self {
-            stream: Some(stream),
-            shard,
-        }
+        Self { stream: Some(stream), shard }
     }
 
     /// The key of another shard of the same stream.
@@ -125,10 +119,7 @@ impl Lease {
     /// What a write must find in order to apply to the lease as it was seen here.
     #[must_use]
     pub fn fence(&self) -> Fence {
-        Fence {
-            counter: self.counter,
-            owner: self.owner.clone(),
-        }
+        Fence { counter: self.counter, owner: self.owner.clone() }
     }
 }
 
@@ -145,18 +136,11 @@ mod tests {
 
     #[test]
     fn keys_have_the_two_java_forms() {
-        for text in [
-            "shardId-000000000000",
-            "123456789012:orders:1700000000:shardId-000000000000",
-        ] {
+        for text in ["shardId-000000000000", "123456789012:orders:1700000000:shardId-000000000000"]
+        {
             assert_eq!(LeaseKey::parse(text).unwrap().to_string(), text);
         }
-        for foreign in [
-            "",
-            "Leader:x",
-            "orders:1700000000:shardId-000000000000",
-            "a/b",
-        ] {
+        for foreign in ["", "Leader:x", "orders:1700000000:shardId-000000000000", "a/b"] {
             assert_eq!(LeaseKey::parse(foreign), None, "{foreign}");
         }
     }

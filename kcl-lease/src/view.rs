@@ -64,8 +64,7 @@ impl View {
                 self.observe(lease, now);
             }
         }
-        self.leases
-            .retain(|key, known| shown.contains(key) || known.confirmed >= started);
+        self.leases.retain(|key, known| shown.contains(key) || known.confirmed >= started);
     }
 
     /// Folds in the present state of one lease, from a consistent read or an own write.
@@ -77,12 +76,7 @@ impl View {
             Some(_) => (now, true),
             None => (now, false),
         };
-        let observed = Observed {
-            moved,
-            confirmed: now,
-            witnessed,
-            lease,
-        };
+        let observed = Observed { moved, confirmed: now, witnessed, lease };
         self.leases.insert(observed.lease.key.clone(), observed);
     }
 
@@ -107,9 +101,7 @@ impl View {
 
     /// All leases in the order of their keys, with the state of their holders at `now`.
     pub(crate) fn judged(&self, now: Instant) -> impl Iterator<Item = (&Lease, Life)> {
-        self.leases
-            .values()
-            .map(move |known| (&known.lease, self.life(known, now)))
+        self.leases.values().map(move |known| (&known.lease, self.life(known, now)))
     }
 
     /// The next instant at which a holder that is alive now counts as dead, unless it gives a sign of life before. Ended
@@ -148,17 +140,11 @@ mod tests {
 
     fn scan(leases: &[Lease]) -> Scan {
         let leases = leases.to_vec();
-        Scan {
-            leases,
-            ..Scan::default()
-        }
+        Scan { leases, ..Scan::default() }
     }
 
     fn life(view: &View, shard: &str, now: Instant) -> Life {
-        view.judged(now)
-            .find(|(lease, _)| lease.key == key(shard))
-            .unwrap()
-            .1
+        view.judged(now).find(|(lease, _)| lease.key == key(shard)).unwrap().1
     }
 
     /// Each row: what a scan shows of the lease at this second, and what the view then says of it.

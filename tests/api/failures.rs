@@ -34,12 +34,7 @@ impl RecordProcessor for Accident {
     ) -> Result<(), String> {
         let bad = shard.shard_id().as_str() == "shardId-000000000000";
         let left = |left: u32| left.checked_sub(1);
-        if bad
-            && self
-                .mishaps
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
-                .is_ok()
-        {
+        if bad && self.mishaps.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
             match self.mishap {
                 Mishap::Err => return Err("downstream is away".into()),
                 Mishap::Panic => panic!("boom"),
@@ -85,23 +80,14 @@ async fn a_shard_that_fails_for_good_is_halted_and_nothing_of_it_is_skipped() {
         world.put(10, 20).await;
         let mishaps = Arc::new(AtomicU32::new(u32::MAX));
         let worker = start(&world, "a", mishap, &mishaps);
-        worker
-            .wait_for(|event| matches!(event, WorkerEvent::Halted { .. }))
-            .await;
+        worker.wait_for(|event| matches!(event, WorkerEvent::Halted { .. })).await;
         world.put(10, 20).await;
         tokio::time::sleep(Duration::from_secs(120)).await;
-        let granted = worker
-            .events()
-            .iter()
-            .filter(|e| matches!(e, WorkerEvent::Granted { .. }))
-            .count();
+        let granted =
+            worker.events().iter().filter(|e| matches!(e, WorkerEvent::Granted { .. })).count();
         assert_eq!(granted, 2, "a halted shard is not taken again");
         assert!(
-            world
-                .oracle
-                .delivered()
-                .iter()
-                .all(|d| d.shard.as_str() == "shardId-000000000001")
+            world.oracle.delivered().iter().all(|d| d.shard.as_str() == "shardId-000000000001")
         );
         let report = worker.stop().await;
         assert_eq!(report.halted.len(), 1, "{report:?}");
@@ -129,30 +115,17 @@ async fn a_hanging_processor_does_not_keep_the_other_leases_from_being_renewed()
         world.put(20, 1).await;
     }
     assert!(
-        !hanging
-            .events()
-            .iter()
-            .any(|event| matches!(event, WorkerEvent::Lost(_))),
+        !hanging.events().iter().any(|event| matches!(event, WorkerEvent::Lost(_))),
         "leases were lost: {:?}",
         hanging.events()
     );
     let delivered = world.oracle.delivered();
-    assert!(
-        delivered.iter().any(|d| d.number >= 30),
-        "the other shards stand still"
-    );
+    assert!(delivered.iter().any(|d| d.number >= 30), "the other shards stand still");
     let report = hanging.stop().await;
-    assert_eq!(
-        (report.abandoned.len(), report.drained.len()),
-        (1, 3),
-        "{report:?}"
-    );
+    assert_eq!((report.abandoned.len(), report.drained.len()), (1, 3), "{report:?}");
 
     let next = world.start("b");
     let account = world.oracle.drained(Duration::from_secs(60)).await;
-    assert_eq!(
-        (account.lost, account.duplicates, account.out_of_order),
-        (0, 0, 0)
-    );
+    assert_eq!((account.lost, account.duplicates, account.out_of_order), (0, 0, 0));
     next.stop().await;
 }

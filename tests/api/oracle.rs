@@ -45,10 +45,7 @@ impl Oracle {
         format!("{key}:{}", *count - 1)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the oracle stands outside of the library"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the oracle stands outside of the library")]
     pub(crate) fn deliver(&self, worker: &WorkerId, shard: &ShardId, batch: &Batch) {
         let mut history = self.0.lock().unwrap();
         for record in batch {
@@ -85,12 +82,7 @@ impl Oracle {
         let put = history.put.values().sum();
         let distinct = times.len() as u64;
         let duplicates = history.delivered.len() as u64 - distinct;
-        Account {
-            put,
-            lost: put - distinct,
-            duplicates,
-            out_of_order,
-        }
+        Account { put, lost: put - distinct, duplicates, out_of_order }
     }
 
     /// Waits until everything put was delivered, for at most `limit`.

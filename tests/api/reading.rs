@@ -15,10 +15,7 @@ async fn one_worker_reads_everything_in_order() {
     world.put_many(20, 100).await;
     let worker = world.start("a");
     let account = world.oracle.drained(MINUTE).await;
-    assert_eq!(
-        (account.lost, account.duplicates, account.out_of_order),
-        (0, 0, 0)
-    );
+    assert_eq!((account.lost, account.duplicates, account.out_of_order), (0, 0, 0));
     let report = worker.stop().await;
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(report.drained.len(), 4);
@@ -38,10 +35,7 @@ async fn three_workers_share_the_shards() {
     let late = world.oracle.delivered();
     let late = &late[late.len() - 40..];
     for worker in &workers {
-        let reads = late
-            .iter()
-            .filter(|delivered| delivered.worker == worker.id)
-            .count();
+        let reads = late.iter().filter(|delivered| delivered.worker == worker.id).count();
         assert!(reads > 0, "{} reads nothing", worker.id);
     }
     for worker in workers {
@@ -54,24 +48,15 @@ async fn three_workers_share_the_shards() {
 async fn a_record_on_an_idle_shard_is_handed_over_within_a_poll_interval() {
     let world = World::new(2).await;
     let worker = world.start("a");
-    worker
-        .wait_for(|event| matches!(event, WorkerEvent::Granted { .. }))
-        .await;
+    worker.wait_for(|event| matches!(event, WorkerEvent::Granted { .. })).await;
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(7_300)).await;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the test stands outside of the library"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the test stands outside of the library")]
         let put_at = tokio::time::Instant::now();
         world.put(1, 1).await;
         world.oracle.drained(MINUTE).await;
         let delivered = world.oracle.delivered().last().unwrap().at;
-        assert!(
-            delivered - put_at <= Duration::from_millis(1_050),
-            "{:?}",
-            delivered - put_at
-        );
+        assert!(delivered - put_at <= Duration::from_millis(1_050), "{:?}", delivered - put_at);
     }
     worker.stop().await;
 }
@@ -82,15 +67,8 @@ async fn a_record_on_an_idle_shard_is_handed_over_within_a_poll_interval() {
 async fn latest_is_sticky() {
     let world = World::new(2).await;
     for _ in 0..50 {
-        let old = world
-            .kinesis
-            .put_record()
-            .stream_name(STREAM)
-            .partition_key("old");
-        old.data(aws_sdk_kinesis::primitives::Blob::new("old:0"))
-            .send()
-            .await
-            .unwrap();
+        let old = world.kinesis.put_record().stream_name(STREAM).partition_key("old");
+        old.data(aws_sdk_kinesis::primitives::Blob::new("old:0")).send().await.unwrap();
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
     let start = |id: &str| {
@@ -102,21 +80,13 @@ async fn latest_is_sticky() {
         })
     };
     let first = start("a");
-    first
-        .wait_for(|event| matches!(event, WorkerEvent::Ready))
-        .await;
+    first.wait_for(|event| matches!(event, WorkerEvent::Ready)).await;
     first.kill().await;
     world.put(5, 4).await; // while nobody reads
     let second = start("b");
     let account = world.oracle.drained(MINUTE).await;
     assert_eq!((account.put, account.lost, account.duplicates), (20, 0, 0));
-    assert!(
-        world
-            .oracle
-            .delivered()
-            .iter()
-            .all(|delivered| delivered.key != "old")
-    );
+    assert!(world.oracle.delivered().iter().all(|delivered| delivered.key != "old"));
     second.stop().await;
 }
 
@@ -137,10 +107,7 @@ async fn aggregates_are_unpacked_and_resumed_in_the_middle() {
         ) -> Result<(), Self::Error> {
             let fresh = *shard.resumed_after() == kcl_core::Position::TrimHorizon;
             for record in &batch {
-                self.0
-                    .lock()
-                    .unwrap()
-                    .push((record.sub_sequence_number(), record.aggregation()));
+                self.0.lock().unwrap().push((record.sub_sequence_number(), record.aggregation()));
                 if fresh && record.sub_sequence_number() == 2 {
                     shard.checkpointer().checkpoint_at(record).await?;
                     std::future::pending::<()>().await;
@@ -156,11 +123,7 @@ async fn aggregates_are_unpacked_and_resumed_in_the_middle() {
         assert!(aggregator.push("key", None, format!("key:{n}").as_bytes()));
     }
     let aggregate = aggregator.finish().unwrap();
-    let put = world
-        .kinesis
-        .put_record()
-        .stream_name(STREAM)
-        .partition_key(aggregate.partition_key);
+    let put = world.kinesis.put_record().stream_name(STREAM).partition_key(aggregate.partition_key);
     let data = aws_sdk_kinesis::primitives::Blob::new(aggregate.data.to_vec());
     put.data(data).send().await.unwrap();
 

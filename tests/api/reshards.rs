@@ -11,34 +11,19 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Every delivery of a child comes after every delivery of each of its parents.
 async fn assert_parents_first(world: &World) {
-    let shards = world
-        .kinesis
-        .list_shards()
-        .stream_name(STREAM)
-        .send()
-        .await
-        .unwrap();
+    let shards = world.kinesis.list_shards().stream_name(STREAM).send().await.unwrap();
     let mut parents: BTreeMap<ShardId, BTreeSet<ShardId>> = BTreeMap::new();
     for shard in shards.shards() {
         let named = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
-        let named = named
-            .into_iter()
-            .flatten()
-            .map(|id| ShardId::new(id).unwrap());
+        let named = named.into_iter().flatten().map(|id| ShardId::new(id).unwrap());
         parents.insert(ShardId::new(shard.shard_id()).unwrap(), named.collect());
     }
     let delivered = world.oracle.delivered();
     let mut begun = BTreeSet::new();
     for delivery in &delivered {
         begun.insert(delivery.shard.clone());
-        let child = begun
-            .iter()
-            .find(|shard| parents[*shard].contains(&delivery.shard));
-        assert_eq!(
-            child, None,
-            "{} was read after a child of it had begun",
-            delivery.shard
-        );
+        let child = begun.iter().find(|shard| parents[*shard].contains(&delivery.shard));
+        assert_eq!(child, None, "{} was read after a child of it had begun", delivery.shard);
     }
 }
 
@@ -48,9 +33,7 @@ async fn a_split_and_a_merge_in_a_backlog_lose_nothing() {
     world.put_many(20, 60).await;
     world.split("shardId-000000000000").await;
     world.put_many(20, 30).await;
-    world
-        .merge("shardId-000000000002", "shardId-000000000003")
-        .await;
+    world.merge("shardId-000000000002", "shardId-000000000003").await;
     world.put_many(20, 30).await;
     let workers = [world.start("a"), world.start("b")];
     world.put_many(20, 10).await;
@@ -70,22 +53,14 @@ async fn children_begin_within_a_second_of_their_parents_end() {
     world.put(4, 2).await;
     world.oracle.drained(MINUTE).await;
     world.split("shardId-000000000000").await;
-    worker
-        .wait_for(|event| matches!(event, WorkerEvent::Ended(_)))
-        .await;
+    worker.wait_for(|event| matches!(event, WorkerEvent::Ended(_))).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let granted = worker
-        .events()
-        .iter()
-        .filter(|e| matches!(e, WorkerEvent::Granted { .. }))
-        .count();
+    let granted =
+        worker.events().iter().filter(|e| matches!(e, WorkerEvent::Granted { .. })).count();
     assert_eq!(granted, 3, "{:?}", worker.events());
     world.put(4, 2).await;
     let account = world.oracle.drained(MINUTE).await;
-    assert_eq!(
-        (account.lost, account.duplicates, account.out_of_order),
-        (0, 0, 0)
-    );
+    assert_eq!((account.lost, account.duplicates, account.out_of_order), (0, 0, 0));
     worker.stop().await;
 }
 
@@ -118,11 +93,7 @@ async fn random_reshards_with_crashes_lose_nothing() {
             tokio::time::sleep(Duration::from_millis(rng.u64(0..6_000))).await;
         }
         let account = world.oracle.drained(3 * MINUTE).await;
-        assert_eq!(
-            (account.lost, account.out_of_order),
-            (0, 0),
-            "seed {seed}: {account:?}"
-        );
+        assert_eq!((account.lost, account.out_of_order), (0, 0), "seed {seed}: {account:?}");
         for worker in workers {
             worker.stop().await;
         }
@@ -131,22 +102,11 @@ async fn random_reshards_with_crashes_lose_nothing() {
 
 /// Open shards by their lowest hash key.
 async fn open_shards(world: &World) -> Vec<(String, u128)> {
-    let shards = world
-        .kinesis
-        .list_shards()
-        .stream_name(STREAM)
-        .send()
-        .await
-        .unwrap();
+    let shards = world.kinesis.list_shards().stream_name(STREAM).send().await.unwrap();
     let mut open: Vec<(String, u128)> = shards
         .shards()
         .iter()
-        .filter(|s| {
-            s.sequence_number_range()
-                .unwrap()
-                .ending_sequence_number()
-                .is_none()
-        })
+        .filter(|s| s.sequence_number_range().unwrap().ending_sequence_number().is_none())
         .map(|s| {
             let start = s.hash_key_range().unwrap().starting_hash_key();
             (s.shard_id().to_owned(), start.parse().unwrap())

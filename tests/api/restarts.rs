@@ -21,10 +21,7 @@ async fn a_graceful_stop_repeats_nothing() {
         worker = world.start(&format!("worker-{round}"));
     }
     let account = world.oracle.drained(MINUTE).await;
-    assert_eq!(
-        (account.lost, account.duplicates, account.out_of_order),
-        (0, 0, 0)
-    );
+    assert_eq!((account.lost, account.duplicates, account.out_of_order), (0, 0, 0));
     worker.stop().await;
 }
 
@@ -51,26 +48,13 @@ async fn a_survivor_takes_over_within_the_lease_duration() {
     let (dying, survivor) = (world.start("dying"), world.start("survivor"));
     tokio::time::sleep(MINUTE).await;
     dying.kill().await;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the test stands outside of the library"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the test stands outside of the library")]
     let died = tokio::time::Instant::now();
     world.put(40, 1).await;
     let account = world.oracle.drained(MINUTE).await;
     assert_eq!((account.lost, account.out_of_order), (0, 0), "{account:?}");
-    let last = world
-        .oracle
-        .delivered()
-        .iter()
-        .map(|delivered| delivered.at)
-        .max()
-        .unwrap();
-    assert!(
-        last - died <= Duration::from_secs(16),
-        "took {:?}",
-        last - died
-    );
+    let last = world.oracle.delivered().iter().map(|delivered| delivered.at).max().unwrap();
+    assert!(last - died <= Duration::from_secs(16), "took {:?}", last - died);
     survivor.stop().await;
 }
 
@@ -82,27 +66,14 @@ async fn a_restart_under_the_same_id_does_not_wait() {
     world.put(12, 1).await;
     world.oracle.drained(MINUTE).await;
     first.kill().await;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the test stands outside of the library"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the test stands outside of the library")]
     let restarted = tokio::time::Instant::now();
     let second = world.start("stable");
     world.put(12, 1).await;
     let account = world.oracle.drained(MINUTE).await;
     assert_eq!((account.lost, account.out_of_order), (0, 0), "{account:?}");
-    let last = world
-        .oracle
-        .delivered()
-        .iter()
-        .map(|delivered| delivered.at)
-        .max()
-        .unwrap();
-    assert!(
-        last - restarted <= Duration::from_secs(1),
-        "took {:?}",
-        last - restarted
-    );
+    let last = world.oracle.delivered().iter().map(|delivered| delivered.at).max().unwrap();
+    assert!(last - restarted <= Duration::from_secs(1), "took {:?}", last - restarted);
     second.stop().await;
 }
 
@@ -114,16 +85,10 @@ async fn a_peer_takes_freed_leases_soon() {
     tokio::time::sleep(MINUTE).await;
     assert!(leaving.stop().await.is_clean());
     let held = |events: &[WorkerEvent]| {
-        events
-            .iter()
-            .filter(|event| matches!(event, WorkerEvent::Granted { .. }))
-            .count()
+        events.iter().filter(|event| matches!(event, WorkerEvent::Granted { .. })).count()
     };
     let before = held(&staying.events());
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    assert!(
-        held(&staying.events()) > before,
-        "freed leases were not taken"
-    );
+    assert!(held(&staying.events()) > before, "freed leases were not taken");
     staying.stop().await;
 }

@@ -41,19 +41,8 @@ impl World {
     pub(crate) async fn new(shards: i32) -> Self {
         let emulator = Emulator::builder().seed(1).limits(Limits::aws()).build();
         let kinesis = Client::new(&emulator.sdk_config());
-        kinesis
-            .create_stream()
-            .stream_name(STREAM)
-            .shard_count(shards)
-            .send()
-            .await
-            .unwrap();
-        Self {
-            emulator,
-            kinesis,
-            oracle: Oracle::default(),
-            seed: AtomicU64::new(1),
-        }
+        kinesis.create_stream().stream_name(STREAM).shard_count(shards).send().await.unwrap();
+        Self { emulator, kinesis, oracle: Oracle::default(), seed: AtomicU64::new(1) }
     }
 
     /// Puts `count` records under each of `keys` keys, in order.
@@ -75,9 +64,7 @@ impl World {
             for key in 0..keys {
                 let key = format!("key-{key}");
                 let data = Blob::new(self.oracle.next(&key));
-                let entry = PutRecordsRequestEntry::builder()
-                    .partition_key(key)
-                    .data(data);
+                let entry = PutRecordsRequestEntry::builder().partition_key(key).data(data);
                 entries.push(entry.build().unwrap());
             }
         }
@@ -90,39 +77,19 @@ impl World {
     }
 
     pub(crate) async fn split(&self, shard: &str) {
-        let shards = self
-            .kinesis
-            .list_shards()
-            .stream_name(STREAM)
-            .send()
-            .await
-            .unwrap();
-        let shard = shards
-            .shards()
-            .iter()
-            .find(|s| s.shard_id() == shard)
-            .unwrap();
+        let shards = self.kinesis.list_shards().stream_name(STREAM).send().await.unwrap();
+        let shard = shards.shards().iter().find(|s| s.shard_id() == shard).unwrap();
         let range = shard.hash_key_range().unwrap();
         let start: u128 = range.starting_hash_key().parse().unwrap();
         let end: u128 = range.ending_hash_key().parse().unwrap();
         let middle = (start + (end - start) / 2 + 1).to_string();
         let split = self.kinesis.split_shard().stream_name(STREAM);
-        split
-            .shard_to_split(shard.shard_id())
-            .new_starting_hash_key(middle)
-            .send()
-            .await
-            .unwrap();
+        split.shard_to_split(shard.shard_id()).new_starting_hash_key(middle).send().await.unwrap();
     }
 
     pub(crate) async fn merge(&self, shard: &str, adjacent: &str) {
         let merge = self.kinesis.merge_shards().stream_name(STREAM);
-        merge
-            .shard_to_merge(shard)
-            .adjacent_shard_to_merge(adjacent)
-            .send()
-            .await
-            .unwrap();
+        merge.shard_to_merge(shard).adjacent_shard_to_merge(adjacent).send().await.unwrap();
     }
 
     /// A worker that records what is delivered.
@@ -162,12 +129,7 @@ impl World {
             reason = "a worker of a test is a task that the test owns"
         )]
         let task = tokio::spawn(worker.run(stop.clone().cancelled_owned()));
-        Running {
-            id,
-            events,
-            stop,
-            task,
-        }
+        Running { id, events, stop, task }
     }
 }
 
@@ -196,11 +158,7 @@ impl Running {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!(
-            "worker {}: not within a minute; events: {:?}",
-            self.id,
-            self.events()
-        );
+        panic!("worker {}: not within a minute; events: {:?}", self.id, self.events());
     }
 }
 

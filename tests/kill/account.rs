@@ -62,14 +62,7 @@ impl Delivery {
         assert_eq!(key, text("partition_key"));
         let delivered_ms = line["delivered_ms"].as_u64().unwrap();
         let number = number.parse().unwrap();
-        Self::new(
-            process,
-            text("shard"),
-            text("sequence_number"),
-            key,
-            number,
-            delivered_ms,
-        )
+        Self::new(process, text("shard"), text("sequence_number"), key, number, delivered_ms)
     }
 
     fn record(&self) -> (&str, u64) {
@@ -86,9 +79,7 @@ impl Deliveries {
     pub(crate) fn parse(outputs: &[String]) -> Self {
         let lines = outputs.iter().enumerate().flat_map(|(process, output)| {
             let whole = output.rfind('\n').map_or(0, |end| end + 1);
-            output[..whole]
-                .lines()
-                .map(move |line| Delivery::parse(process, line))
+            output[..whole].lines().map(move |line| Delivery::parse(process, line))
         });
         Self(lines.collect())
     }
@@ -96,20 +87,14 @@ impl Deliveries {
     /// Those of processes that are not in `before`.
     pub(crate) fn after(&self, before: &Self) -> Self {
         let old: BTreeSet<usize> = before.0.iter().map(|delivery| delivery.process).collect();
-        let new = self
-            .0
-            .iter()
-            .filter(|delivery| !old.contains(&delivery.process));
+        let new = self.0.iter().filter(|delivery| !old.contains(&delivery.process));
         Self(new.cloned().collect())
     }
 
     /// How many of these repeat one of `before` or each other.
     pub(crate) fn repeated(&self, before: &Self) -> usize {
         let mut seen: BTreeSet<_> = before.0.iter().map(Delivery::record).collect();
-        self.0
-            .iter()
-            .filter(|delivery| !seen.insert(delivery.record()))
-            .count()
+        self.0.iter().filter(|delivery| !seen.insert(delivery.record())).count()
     }
 
     /// `put`: how many records each key has, numbered from 0.
@@ -117,16 +102,10 @@ impl Deliveries {
         let mut by_time: Vec<&Delivery> = self.0.iter().collect();
         by_time.sort_by_key(|delivery| delivery.delivered_ms); // stable: a process's own order stays
         let mut seen: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
-        let mut account = Account {
-            put: put.values().sum(),
-            ..Account::default()
-        };
+        let mut account = Account { put: put.values().sum(), ..Account::default() };
         for delivery in by_time {
             let numbers = seen.entry(&delivery.key).or_default();
-            if put
-                .get(&delivery.key)
-                .is_none_or(|count| delivery.number >= *count)
-            {
+            if put.get(&delivery.key).is_none_or(|count| delivery.number >= *count) {
                 account.unknown += 1;
             } else if numbers.contains(&delivery.number) {
                 account.duplicates += 1;

@@ -38,13 +38,7 @@ impl Consumer {
             .kill_on_drop(true);
         let started = Instant::now();
         let child = command.spawn().unwrap();
-        Self {
-            id: id.to_owned(),
-            child,
-            started,
-            stdout: stdout.to_owned(),
-            stderr,
-        }
+        Self { id: id.to_owned(), child, started, stdout: stdout.to_owned(), stderr }
     }
 
     /// SIGKILL.
@@ -65,11 +59,7 @@ impl Consumer {
         let ended = tokio::time::timeout(STOP_LIMIT, self.child.wait()).await;
         let status = match ended {
             Ok(status) => status.unwrap(),
-            Err(_) => panic!(
-                "{} has not stopped within {STOP_LIMIT:?}: {}",
-                self.id,
-                self.log()
-            ),
+            Err(_) => panic!("{} has not stopped within {STOP_LIMIT:?}: {}", self.id, self.log()),
         };
         assert_eq!(status.code(), Some(0), "{}: {}", self.id, self.log());
         println!("{} stopped in {:?}", self.id, begin.elapsed());
@@ -78,11 +68,7 @@ impl Consumer {
     /// From the start of the process until a record is in its output.
     pub(crate) async fn first_line(&self) -> Duration {
         while fs::metadata(&self.stdout).unwrap().len() == 0 {
-            assert!(
-                self.started.elapsed() < Duration::from_secs(30),
-                "no record: {}",
-                self.log()
-            );
+            assert!(self.started.elapsed() < Duration::from_secs(30), "no record: {}", self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.started.elapsed()
@@ -98,9 +84,6 @@ fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let binary = profile.join("examples/consume");
-    assert!(
-        binary.exists(),
-        "not built, run `cargo build --example consume`: {binary:?}"
-    );
+    assert!(binary.exists(), "not built, run `cargo build --example consume`: {binary:?}");
     binary
 }

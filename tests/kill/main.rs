@@ -2,15 +2,8 @@
 //!
 //! `cargo test` builds the examples before it runs the tests. `cargo test --test kill` does not: build them with
 //! `cargo build --example consume` first.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-#![expect(
-    clippy::print_stdout,
-    reason = "a test says what it measured, and with which seed"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "a test says what it measured, and with which seed")]
 #![expect(
     clippy::disallowed_methods,
     reason = "the test stands outside of the library: it has a clock and tasks of its own"
@@ -38,18 +31,14 @@ const KILLS: u32 = 24;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_lose_nothing_and_graceful_stops_repeat_nothing() {
     let _turn = TURN.lock().await;
-    let seed = std::env::var("KILL_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("KILL_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("KILL_SEED={seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
     let world = World::new(4, "2s").await;
     let mut producer = world.produce(40, 400);
 
-    let mut fleet: Vec<Consumer> = ["a", "b", "c"]
-        .map(|id| world.consume("orders-app", id))
-        .into();
+    let mut fleet: Vec<Consumer> = ["a", "b", "c"].map(|id| world.consume("orders-app", id)).into();
     let mut names = 0;
     for kill in 1..=KILLS {
         tokio::time::sleep(Duration::from_millis(rng.u64(100..1900))).await;
@@ -95,10 +84,7 @@ async fn kills_lose_nothing_and_graceful_stops_repeat_nothing() {
     for round in 0..3 {
         let consumer = world.consume("orders-app", &format!("graceful-{round}"));
         let first = consumer.first_line().await;
-        assert!(
-            first < Duration::from_secs(6),
-            "freed leases are free at once: {first:?}"
-        );
+        assert!(first < Duration::from_secs(6), "freed leases are free at once: {first:?}");
         tokio::time::sleep(Duration::from_millis(rng.u64(500..2000))).await;
         if round == 2 {
             producer.stop().await;
@@ -111,21 +97,10 @@ async fn kills_lose_nothing_and_graceful_stops_repeat_nothing() {
     let deliveries = world.deliveries();
     let account = deliveries.account(&world.put_so_far());
     println!("{KILLS} kills: {account:?}");
-    assert_eq!(
-        (account.lost, account.out_of_order, account.unknown),
-        (0, 0, 0),
-        "seed {seed}"
-    );
-    assert_eq!(
-        deliveries.shards_out_of_order(),
-        Vec::<String>::new(),
-        "seed {seed}"
-    );
+    assert_eq!((account.lost, account.out_of_order, account.unknown), (0, 0, 0), "seed {seed}");
+    assert_eq!(deliveries.shards_out_of_order(), Vec::<String>::new(), "seed {seed}");
     let repeated = deliveries.after(&before).repeated(&before);
-    assert_eq!(
-        repeated, 0,
-        "delivered again after graceful stops, seed {seed}"
-    );
+    assert_eq!(repeated, 0, "delivered again after graceful stops, seed {seed}");
 }
 
 /// A record is with the processor within 2 s of the start of a new application, and within 1 s of a restart under the same
@@ -181,15 +156,9 @@ fn the_account_sees_what_is_wrong() {
         line(1, "s", "12", "k", 3, 2),
     ]);
     let account = sound.account(&put);
-    assert_eq!(
-        (account.lost, account.duplicates, account.out_of_order),
-        (0, 1, 0)
-    );
+    assert_eq!((account.lost, account.duplicates, account.out_of_order), (0, 1, 0));
     assert!(sound.shards_out_of_order().is_empty());
-    let before = Deliveries::new(vec![
-        line(0, "s", "9", "k", 0, 1),
-        line(0, "s", "10", "k", 1, 1),
-    ]);
+    let before = Deliveries::new(vec![line(0, "s", "9", "k", 0, 1), line(0, "s", "10", "k", 1, 1)]);
     assert_eq!(sound.after(&before).repeated(&before), 1);
 
     let wrong = Deliveries::new(vec![
@@ -199,9 +168,6 @@ fn the_account_sees_what_is_wrong() {
         line(0, "s", "13", "k", 4, 1),
     ]);
     let account = wrong.account(&put);
-    assert_eq!(
-        (account.lost, account.out_of_order, account.unknown),
-        (1, 1, 1)
-    );
+    assert_eq!((account.lost, account.out_of_order, account.unknown), (1, 1, 1));
     assert_eq!(wrong.shards_out_of_order(), ["process 0, shard s"]);
 }

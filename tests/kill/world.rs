@@ -34,10 +34,7 @@ impl World {
         let kinesis = Client::new(&emulator.sdk_config());
         let create = kinesis.create_stream().stream_name(STREAM);
         create.shard_count(shards).send().await.unwrap();
-        let server = emulator
-            .serve(SocketAddr::from(([127, 0, 0, 1], 0)))
-            .await
-            .unwrap();
+        let server = emulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let world = Self {
             kinesis,
             server,
@@ -87,10 +84,7 @@ impl World {
             if account.lost == 0 {
                 return;
             }
-            assert!(
-                begin.elapsed() < Duration::from_secs(20),
-                "not drained: {account:?}"
-            );
+            assert!(begin.elapsed() < Duration::from_secs(20), "not drained: {account:?}");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
@@ -159,13 +153,7 @@ impl World {
     }
 
     async fn open_shards(&self) -> Vec<Shard> {
-        let shards = self
-            .kinesis
-            .list_shards()
-            .stream_name(STREAM)
-            .send()
-            .await
-            .unwrap();
+        let shards = self.kinesis.list_shards().stream_name(STREAM).send().await.unwrap();
         let is_open = |shard: &Shard| {
             let numbers = shard.sequence_number_range().unwrap();
             numbers.ending_sequence_number().is_none()
@@ -176,12 +164,7 @@ impl World {
     async fn active(&self) {
         loop {
             let describe = self.kinesis.describe_stream_summary().stream_name(STREAM);
-            let summary = describe
-                .send()
-                .await
-                .unwrap()
-                .stream_description_summary
-                .unwrap();
+            let summary = describe.send().await.unwrap().stream_description_summary.unwrap();
             if summary.stream_status == StreamStatus::Active {
                 return;
             }
@@ -197,19 +180,12 @@ fn next(put: &Mutex<BTreeMap<String, u64>>, key: u32) -> Put {
     let count = put.entry(key.clone()).or_default();
     let data = format!("{key}:{count}").into_bytes();
     *count += 1;
-    Put {
-        key,
-        data,
-        user_records: 1,
-    }
+    Put { key, data, user_records: 1 }
 }
 
 fn range(range: &HashKeyRange) -> (u128, u128) {
     let bound = |text: &str| text.parse().unwrap();
-    (
-        bound(range.starting_hash_key()),
-        bound(range.ending_hash_key()),
-    )
+    (bound(range.starting_hash_key()), bound(range.ending_hash_key()))
 }
 
 pub(crate) struct Producer {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// No file may be longer; most are far shorter.
 const LONGEST_FILE: usize = 600;
-/// The library must stay readable: kcl-core and kcl-lease together, without tests.
+/// The library must stay readable: lines of code of kcl-core and kcl-lease together, without tests and comments.
 const LONGEST_LIBRARY: usize = 8_000;
 
 fn root() -> &'static Path {
@@ -16,29 +16,18 @@ fn root() -> &'static Path {
 /// Every Rust file of the workspace with its text, by path from the root.
 fn sources() -> Vec<(String, String)> {
     let mut files = Vec::new();
-    let mut folders: Vec<PathBuf> = [
-        "kcl-core",
-        "kcl-lease",
-        "kcl-emulator",
-        "examples",
-        "tests",
-        "bench",
-    ]
-    .iter()
-    .map(|folder| root().join(folder))
-    .collect();
+    let mut folders: Vec<PathBuf> =
+        ["kcl-core", "kcl-lease", "kcl-emulator", "examples", "tests", "bench"]
+            .iter()
+            .map(|folder| root().join(folder))
+            .collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path
-                    .strip_prefix(root())
-                    .unwrap()
-                    .to_str()
-                    .unwrap()
-                    .to_owned();
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
                 files.push((name, fs::read_to_string(&path).unwrap()));
             }
         }
@@ -48,11 +37,10 @@ fn sources() -> Vec<(String, String)> {
     files
 }
 
-/// The lines above an inline test module.
-fn without_tests(text: &str) -> usize {
-    text.lines()
-        .take_while(|line| line.trim() != "#[cfg(test)]")
-        .count()
+/// The lines of code above an inline test module.
+fn code_lines(text: &str) -> usize {
+    let is_code = |line: &&str| !line.is_empty() && !line.starts_with("//");
+    text.lines().map(str::trim).take_while(|line| *line != "#[cfg(test)]").filter(is_code).count()
 }
 
 #[test]
@@ -72,10 +60,7 @@ fn every_select_is_biased() {
 fn files_stay_small() {
     for (name, text) in sources() {
         let lines = text.lines().count();
-        assert!(
-            lines <= LONGEST_FILE,
-            "{name} has {lines} lines: split it along its seams"
-        );
+        assert!(lines <= LONGEST_FILE, "{name} has {lines} lines: split it along its seams");
     }
 }
 
@@ -84,17 +69,16 @@ fn the_library_stays_readable() {
     let is_library = |name: &str| {
         (name.starts_with("kcl-core/src") || name.starts_with("kcl-lease/src"))
             && !name.contains("test")
-            && !name.ends_with("contract.rs")
+            && !name.contains("contract")
+            && !name.ends_with("/fake.rs")
+            && !name.ends_with("/history.rs")
     };
     let lines: usize = sources()
         .iter()
         .filter(|(name, _)| is_library(name))
-        .map(|(_, text)| without_tests(text))
+        .map(|(_, text)| code_lines(text))
         .sum();
-    assert!(
-        lines <= LONGEST_LIBRARY,
-        "kcl-core and kcl-lease have {lines} lines without tests"
-    );
+    assert!(lines <= LONGEST_LIBRARY, "kcl-core and kcl-lease have {lines} lines of code");
 }
 
 #[test]

@@ -76,9 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let body = call(
                     &mut kinesis,
                     "GetRecords",
-                    &json!({ "ShardIterator": iterator })
-                        .to_string()
-                        .into_bytes(),
+                    &json!({ "ShardIterator": iterator }).to_string().into_bytes(),
                 )?;
                 bytes += body.len();
                 pages += 1;
@@ -107,14 +105,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{} records of {} bytes, {} shards, one core",
         arguments.records, arguments.size, arguments.shards
     );
-    println!(
-        "PutRecords   {puts:>12.0} records/s {:>8.0} MiB/s",
-        mib(puts)
-    );
-    println!(
-        "load         {loads:>12.0} records/s {:>8.0} MiB/s",
-        mib(loads)
-    );
+    println!("PutRecords   {puts:>12.0} records/s {:>8.0} MiB/s", mib(puts));
+    println!("load         {loads:>12.0} records/s {:>8.0} MiB/s", mib(loads));
     println!(
         "GetRecords   {gets:>12.0} records/s {:>8.0} MiB/s  ({pages} pages, {} bytes of JSON each)",
         mib(gets),
@@ -138,20 +130,10 @@ struct Tail {
 fn tail(body: &[u8]) -> Result<Tail, Box<dyn Error>> {
     let start = body.len().saturating_sub(600);
     let text = String::from_utf8_lossy(&body[start..]);
-    let at = text
-        .rfind("],\"NextShardIterator\"")
-        .ok_or("a page has a next iterator")?;
+    let at = text.rfind("],\"NextShardIterator\"").ok_or("a page has a next iterator")?;
     let tail: Value = serde_json::from_str(&format!("{{{}", &text[at + 2..]))?;
-    let next = tail["NextShardIterator"]
-        .as_str()
-        .ok_or("an iterator is text")?
-        .to_owned();
-    Ok(Tail {
-        next,
-        millis_behind: tail["MillisBehindLatest"]
-            .as_u64()
-            .ok_or("lag is a number")?,
-    })
+    let next = tail["NextShardIterator"].as_str().ok_or("an iterator is text")?.to_owned();
+    Ok(Tail { next, millis_behind: tail["MillisBehindLatest"].as_u64().ok_or("lag is a number")? })
 }
 
 fn with_stream(shards: u32) -> Result<Kinesis, Box<dyn Error>> {
@@ -166,9 +148,7 @@ fn put_body(arguments: &Arguments, keys: &[String], first: usize) -> Vec<u8> {
     let last = (first + ENTRIES).min(arguments.records);
     let record = |n: usize| json!({ "Data": data, "PartitionKey": keys[n % keys.len()] });
     let records: Vec<Value> = (first..last).map(record).collect();
-    json!({ "StreamName": STREAM, "Records": records })
-        .to_string()
-        .into_bytes()
+    json!({ "StreamName": STREAM, "Records": records }).to_string().into_bytes()
 }
 
 fn base64_of_zeros(bytes: usize) -> String {
@@ -204,9 +184,6 @@ fn measure(work: impl FnOnce() -> Result<usize, Box<dyn Error>>) -> Result<f64, 
 /// CPU time of the main thread, from Linux.
 fn cpu_time() -> Result<Duration, Box<dyn Error>> {
     let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanos = stat
-        .split_whitespace()
-        .next()
-        .ok_or("schedstat starts with nanoseconds")?;
+    let nanos = stat.split_whitespace().next().ok_or("schedstat starts with nanoseconds")?;
     Ok(Duration::from_nanos(nanos.parse()?))
 }

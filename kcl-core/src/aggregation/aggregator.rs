@@ -52,10 +52,7 @@ impl Aggregator {
     /// 10 MiB from streams that are set so.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
-        Self {
-            max_bytes,
-            pending: Pending::default(),
-        }
+        Self { max_bytes, pending: Pending::default() }
     }
 
     /// Adds a user record. `explicit_hash_key` is a decimal below 2^128.
@@ -74,20 +71,13 @@ impl Aggregator {
         self.pending.user_records < caps.user_records
             && fits(partition_key)
             && explicit_hash_key.is_none_or(fits)
-            && self
-                .pending
-                .push(self.max_bytes, partition_key, explicit_hash_key, data)
+            && self.pending.push(self.max_bytes, partition_key, explicit_hash_key, data)
     }
 
     /// The aggregate of all that was pushed since the last call; `None` when nothing was.
     pub fn finish(&mut self) -> Option<Aggregated> {
-        let Pending {
-            partition_keys,
-            explicit_hash_keys,
-            records,
-            user_records,
-            first,
-        } = mem::take(&mut self.pending);
+        let Pending { partition_keys, explicit_hash_keys, records, user_records, first } =
+            mem::take(&mut self.pending);
         let (partition_key, explicit_hash_key) = first?;
         let message = [partition_keys.encoded, explicit_hash_keys.encoded, records].concat();
         let digest = Md5::digest(&message);
@@ -155,8 +145,7 @@ impl Pending {
         self.records.extend_from_slice(&head);
         self.records.extend_from_slice(data);
         self.user_records += 1;
-        self.first
-            .get_or_insert_with(|| (partition_key.into(), explicit_hash_key.map(Into::into)));
+        self.first.get_or_insert_with(|| (partition_key.into(), explicit_hash_key.map(Into::into)));
         true
     }
 
@@ -185,11 +174,7 @@ impl KeyTable {
 
     /// By how many bytes adding the key makes the table longer.
     fn growth(&self, key: &str) -> usize {
-        if self.indices.contains_key(key) {
-            0
-        } else {
-            bytes_field_len(key.len())
-        }
+        if self.indices.contains_key(key) { 0 } else { bytes_field_len(key.len()) }
     }
 
     fn add(&mut self, field: u64, key: &str) {

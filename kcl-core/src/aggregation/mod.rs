@@ -76,11 +76,7 @@ pub struct Caps {
 
 impl Default for Caps {
     fn default() -> Self {
-        Self {
-            user_records: 175_000,
-            keys: 175_001,
-            key_bytes: 1024,
-        }
+        Self { user_records: 175_000, keys: 175_001, key_bytes: 1024 }
     }
 }
 
@@ -166,9 +162,7 @@ fn unpack_marked(raw: RawRecord, caps: &Caps, out: &mut Vec<Record>) -> Unpacked
     let expanded = Tables::read(&raw.data, message, caps)
         .and_then(|tables| expand(&raw, message, &tables, out));
     match expanded {
-        Ok(()) => Unpacked::Aggregate {
-            count: out.len() - before,
-        },
+        Ok(()) => Unpacked::Aggregate { count: out.len() - before },
         Err(damage) => {
             out.truncate(before);
             out.push(whole(raw, Aggregation::Damaged(damage)));
@@ -190,9 +184,7 @@ fn whole(raw: RawRecord, aggregation: Aggregation) -> Record {
 
 /// The message between magic number and digest, if the digest is its own.
 fn sealed_message(data: &[u8]) -> Option<&[u8]> {
-    let (message, digest) = data
-        .strip_prefix(&MAGIC)?
-        .split_last_chunk::<DIGEST_BYTES>()?;
+    let (message, digest) = data.strip_prefix(&MAGIC)?.split_last_chunk::<DIGEST_BYTES>()?;
     (Md5::digest(message).as_slice() == digest).then_some(message)
 }
 
@@ -205,11 +197,8 @@ struct Tables {
 
 impl Tables {
     fn read(data: &Bytes, message: &[u8], caps: &Caps) -> Result<Self, Damage> {
-        let mut tables = Self {
-            partition_keys: Vec::new(),
-            explicit_hash_keys: Vec::new(),
-            user_records: 0,
-        };
+        let mut tables =
+            Self { partition_keys: Vec::new(), explicit_hash_keys: Vec::new(), user_records: 0 };
         for field in Fields::of(message) {
             let (table, key) = match field? {
                 (PARTITION_KEYS, Value::Bytes(key)) => (&mut tables.partition_keys, key),
@@ -253,9 +242,7 @@ fn expand(
         };
         let user = UserRecord::read(message)?;
         let key = |table: &[Str], index| {
-            usize::try_from(index)
-                .ok()
-                .and_then(|index| table.get(index).cloned())
+            usize::try_from(index).ok().and_then(|index| table.get(index).cloned())
         };
         out.push(Record {
             sequence_number: raw.sequence_number.clone(),

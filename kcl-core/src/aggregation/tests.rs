@@ -38,11 +38,8 @@ fn the_documented_format_is_read() {
         \x59\xA5\x4D\x3A\x4E\x5A\xF8\x71\x84\xF7\x70\x32\x02\xAC\x00\x36";
     let (unpacked, records) = unpack_one(data.to_vec(), &Caps::default());
     assert_eq!(unpacked, Unpacked::Aggregate { count: 3 });
-    let expected: [(u64, &str, Option<&str>, &[u8]); 3] = [
-        (0, "k-1", None, b"one"),
-        (1, "k0", None, b""),
-        (2, "k-1", Some("7"), b"22"),
-    ];
+    let expected: [(u64, &str, Option<&str>, &[u8]); 3] =
+        [(0, "k-1", None, b"one"), (1, "k0", None, b""), (2, "k-1", Some("7"), b"22")];
     let outer = raw("");
     for (record, (sub, key, hash_key, data)) in records.iter().zip(expected) {
         assert_eq!(record.aggregation(), Aggregation::Part { sub });
@@ -83,10 +80,7 @@ fn what_is_no_aggregate_is_delivered_as_it_is() {
         ("three bytes of the magic number", MAGIC[..3].to_vec()),
         ("magic number alone", MAGIC.to_vec()),
         ("one byte short of a digest", seal(b"")[..19].to_vec()),
-        (
-            "magic number and a wrong digest",
-            [&MAGIC[..], &[0; 16]].concat(),
-        ),
+        ("magic number and a wrong digest", [&MAGIC[..], &[0; 16]].concat()),
         ("flipped magic number", flip(3)),
         ("flipped message", flip(6)),
         ("flipped digest", flip(good.len() - 1)),
@@ -100,11 +94,7 @@ fn what_is_no_aggregate_is_delivered_as_it_is() {
     }
 }
 
-const SMALL: Caps = Caps {
-    user_records: 3,
-    keys: 2,
-    key_bytes: 4,
-};
+const SMALL: Caps = Caps { user_records: 3, keys: 2, key_bytes: 4 };
 
 fn assert_damaged(name: &str, message: &[u8], damage: Damage) {
     let data = seal(message);
@@ -124,59 +114,23 @@ fn damage_behind_a_good_user_record_takes_it_back() {
         ("record past end", b"\x1A\x09\x08\x00", Damage::Truncated),
         ("4 bytes past end", b"\x25...", Damage::Truncated),
         ("8 bytes past end", b"\x21.......", Damage::Truncated),
-        (
-            "data past end",
-            b"\x1A\x04\x08\x00\x1A\x01z",
-            Damage::Truncated,
-        ),
-        (
-            "length of 2^64 - 1",
-            b"\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01",
-            Damage::Truncated,
-        ),
-        (
-            "number of 65 bits",
-            b"\x20\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x02",
-            Damage::Number,
-        ),
-        (
-            "number of 11 bytes",
-            b"\x20\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00",
-            Damage::Number,
-        ),
+        ("data past end", b"\x1A\x04\x08\x00\x1A\x01z", Damage::Truncated),
+        ("length of 2^64 - 1", b"\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01", Damage::Truncated),
+        ("number of 65 bits", b"\x20\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x02", Damage::Number),
+        ("number of 11 bytes", b"\x20\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00", Damage::Number),
         ("field 0", b"\x02\x00", Damage::FieldNumber),
-        (
-            "field 2^29",
-            b"\x80\x80\x80\x80\x10\x00",
-            Damage::FieldNumber,
-        ),
+        ("field 2^29", b"\x80\x80\x80\x80\x10\x00", Damage::FieldNumber),
         ("group", b"\x23\x24", Damage::WireType),
         ("end of a group", b"\x24", Damage::WireType),
         ("wire type 6", b"\x26", Damage::WireType),
         ("wire type 7", b"\x27", Damage::WireType),
-        (
-            "group inside",
-            b"\x1A\x05\x08\x00\x1A\x00\x23",
-            Damage::WireType,
-        ),
+        ("group inside", b"\x1A\x05\x08\x00\x1A\x00\x23", Damage::WireType),
         ("empty record", b"\x1A\x00", Damage::MissingPartitionKey),
         ("no key", b"\x1A\x02\x1A\x00", Damage::MissingPartitionKey),
-        (
-            "key index as bytes",
-            b"\x1A\x04\x0A\x00\x1A\x00",
-            Damage::MissingPartitionKey,
-        ),
+        ("key index as bytes", b"\x1A\x04\x0A\x00\x1A\x00", Damage::MissingPartitionKey),
         ("no data", b"\x1A\x02\x08\x00", Damage::MissingData),
-        (
-            "data as number",
-            b"\x1A\x04\x08\x00\x18\x00",
-            Damage::MissingData,
-        ),
-        (
-            "key index past the table",
-            b"\x1A\x04\x08\x01\x1A\x00",
-            Damage::PartitionKeyIndex,
-        ),
+        ("data as number", b"\x1A\x04\x08\x00\x18\x00", Damage::MissingData),
+        ("key index past the table", b"\x1A\x04\x08\x01\x1A\x00", Damage::PartitionKeyIndex),
         (
             "key index 2^64 - 1",
             b"\x1A\x0D\x08\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01\x1A\x00",
@@ -192,11 +146,7 @@ fn damage_behind_a_good_user_record_takes_it_back() {
         ("key of 5 bytes", b"\x0A\x05abcde", Damage::KeyTooLong),
         ("hash key of 5 bytes", b"\x12\x0512345", Damage::KeyTooLong),
         ("3 keys", b"\x0A\x01k\x0A\x01k", Damage::TooManyKeys),
-        (
-            "3 hash keys",
-            b"\x12\x011\x12\x011\x12\x011",
-            Damage::TooManyKeys,
-        ),
+        ("3 hash keys", b"\x12\x011\x12\x011\x12\x011", Damage::TooManyKeys),
         (
             "4 user records",
             b"\x1A\x04\x08\x00\x1A\x00\x1A\x04\x08\x00\x1A\x00\x1A\x04\x08\x00\x1A\x00",
@@ -214,11 +164,7 @@ fn an_aggregate_without_a_user_record_or_a_key_is_damaged() {
     assert_damaged("nothing", b"", Damage::Empty);
     assert_damaged("keys alone", b"\x0A\x01k\x12\x011", Damage::Empty);
     assert_damaged("records as number", b"\x0A\x01k\x18\x00", Damage::Empty);
-    assert_damaged(
-        "no key",
-        b"\x1A\x04\x08\x00\x1A\x00",
-        Damage::PartitionKeyIndex,
-    );
+    assert_damaged("no key", b"\x1A\x04\x08\x00\x1A\x00", Damage::PartitionKeyIndex);
 }
 
 #[test]
@@ -232,11 +178,7 @@ fn what_protobuf_allows_is_no_damage() {
         ),
         ("table behind", b"\x1A\x04\x08\x00\x1A\x00\x0A\x01k", 1),
         ("data first", b"\x0A\x01k\x1A\x04\x1A\x00\x08\x00", 1),
-        (
-            "last value counts",
-            b"\x0A\x01k\x1A\x09\x08\x09\x1A\x01x\x08\x00\x1A\x00",
-            1,
-        ),
+        ("last value counts", b"\x0A\x01k\x1A\x09\x08\x09\x1A\x01x\x08\x00\x1A\x00", 1),
         ("long zero", b"\x0A\x01k\x1A\x06\x08\x80\x80\x00\x1A\x00", 1),
         (
             "unknown fields of each kind",
@@ -248,20 +190,13 @@ fn what_protobuf_allows_is_no_damage() {
             b"\x0A\x01k\x1A\x16\x08\x00\x1A\x00\x28\x09\x31........\x3D....\x42\x00",
             1,
         ),
-        (
-            "bad tags",
-            b"\x0A\x01k\x1A\x07\x08\x00\x1A\x00\x22\x01\xFF",
-            1,
-        ),
+        ("bad tags", b"\x0A\x01k\x1A\x07\x08\x00\x1A\x00\x22\x01\xFF", 1),
     ];
     for &(name, message, count) in table {
         let (unpacked, records) = unpack_one(seal(message), &SMALL);
         assert_eq!(unpacked, Unpacked::Aggregate { count }, "{name}");
         assert_eq!(records.len(), count, "{name}");
-        assert!(
-            records.iter().all(|record| record.data().is_empty()),
-            "{name}"
-        );
+        assert!(records.iter().all(|record| record.data().is_empty()), "{name}");
     }
 }
 
@@ -269,20 +204,9 @@ fn what_protobuf_allows_is_no_damage() {
 #[test]
 fn the_default_caps_stop_a_bomb_before_it_expands() {
     let bytes = 10 << 20;
-    let records = [
-        b"\x0A\x00".to_vec(),
-        b"\x1A\x04\x08\x00\x1A\x00".repeat(bytes / 6),
-    ]
-    .concat();
-    let keys = [
-        b"\x0A\x00".repeat(bytes / 2),
-        b"\x1A\x04\x08\x00\x1A\x00".to_vec(),
-    ]
-    .concat();
-    for (message, damage) in [
-        (records, Damage::TooManyUserRecords),
-        (keys, Damage::TooManyKeys),
-    ] {
+    let records = [b"\x0A\x00".to_vec(), b"\x1A\x04\x08\x00\x1A\x00".repeat(bytes / 6)].concat();
+    let keys = [b"\x0A\x00".repeat(bytes / 2), b"\x1A\x04\x08\x00\x1A\x00".to_vec()].concat();
+    for (message, damage) in [(records, Damage::TooManyUserRecords), (keys, Damage::TooManyKeys)] {
         let mut out = Vec::new();
         let unpacked = unpack(raw(seal(&message)), &Caps::default(), &mut out);
         assert_eq!(unpacked, Unpacked::Damaged(damage));
@@ -294,11 +218,7 @@ fn the_default_caps_stop_a_bomb_before_it_expands() {
 fn the_default_caps_take_the_fullest_kpl_aggregate() {
     let bytes: usize = 1 << 20;
     let users = (bytes - MAGIC.len() - DIGEST_BYTES - 2) / 6;
-    let message = [
-        b"\x0A\x00".to_vec(),
-        b"\x1A\x04\x08\x00\x1A\x00".repeat(users),
-    ]
-    .concat();
+    let message = [b"\x0A\x00".to_vec(), b"\x1A\x04\x08\x00\x1A\x00".repeat(users)].concat();
     let (unpacked, records) = unpack_one(seal(&message), &Caps::default());
     assert_eq!(unpacked, Unpacked::Aggregate { count: users });
     assert_eq!(records.len(), users);

@@ -20,10 +20,7 @@ pub struct Checkpointer {
 
 impl Checkpointer {
     pub(crate) fn new(position: Position, lease: Arc<dyn HeldLease>) -> Self {
-        Self {
-            tracker: Arc::new(Mutex::new(Tracker::new(position))),
-            lease,
-        }
+        Self { tracker: Arc::new(Mutex::new(Tracker::new(position))), lease }
     }
 
     /// Checkpoints everything that was delivered so far, and waits until it is durable.
@@ -119,16 +116,8 @@ impl Checkpointer {
         state: Option<Bytes>,
     ) -> Result<PreparedCheckpoint, CheckpointError> {
         self.tracker().admit(&position)?;
-        self.lease
-            .prepare(PendingCheckpoint {
-                position: position.clone(),
-                state,
-            })
-            .await?;
-        Ok(PreparedCheckpoint {
-            position,
-            checkpointer: self.clone(),
-        })
+        self.lease.prepare(PendingCheckpoint { position: position.clone(), state }).await?;
+        Ok(PreparedCheckpoint { position, checkpointer: self.clone() })
     }
 
     fn tracker(&self) -> MutexGuard<'_, Tracker> {

@@ -25,41 +25,26 @@ impl Checkpoint {
     /// With the renewals of the lease: no writes of its own. The default.
     #[must_use]
     pub const fn with_renewals() -> Self {
-        Self {
-            automatic: true,
-            records: None,
-            interval: None,
-        }
+        Self { automatic: true, records: None, interval: None }
     }
 
     /// Also as soon as `records` user records are done since the last write.
     #[must_use]
     pub const fn every(records: u64) -> Self {
-        Self {
-            automatic: true,
-            records: Some(records),
-            interval: None,
-        }
+        Self { automatic: true, records: Some(records), interval: None }
     }
 
     /// Also with the first batch that is done `interval` after the last write.
     #[must_use]
     pub const fn or_after(self, interval: Duration) -> Self {
-        Self {
-            interval: Some(interval),
-            ..self
-        }
+        Self { interval: Some(interval), ..self }
     }
 
     /// Only where the processor calls its [`Checkpointer`]. `Ok` from `process_records` then means: go on, not: done.
     /// The end of a shard is still written by the framework, after `shard_ended` returned `Ok`.
     #[must_use]
     pub const fn manual() -> Self {
-        Self {
-            automatic: false,
-            records: None,
-            interval: None,
-        }
+        Self { automatic: false, records: None, interval: None }
     }
 }
 

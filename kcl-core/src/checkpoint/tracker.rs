@@ -13,10 +13,7 @@ pub(crate) struct Tracker {
 impl Tracker {
     /// A consumer that resumes after `position`.
     pub(crate) fn new(position: Position) -> Self {
-        Self {
-            committed: position.clone(),
-            delivered: position,
-        }
+        Self { committed: position.clone(), delivered: position }
     }
 
     /// Everything up to `position` was handed to the processor.
@@ -73,25 +70,13 @@ mod tests {
     #[test]
     fn a_checkpoint_lies_between_the_last_one_and_the_delivered_records() {
         let mut tracker = Tracker::new(Position::TrimHorizon);
-        assert!(matches!(
-            tracker.admit(&at(1)),
-            Err(CheckpointError::NotDelivered { .. })
-        ));
+        assert!(matches!(tracker.admit(&at(1)), Err(CheckpointError::NotDelivered { .. })));
         tracker.deliver(at(9));
         assert!(tracker.admit(&at(9)).is_ok());
         tracker.commit(at(5));
-        assert!(
-            tracker.admit(&at(5)).is_ok(),
-            "the same checkpoint again is no error"
-        );
-        assert!(matches!(
-            tracker.admit(&at(4)),
-            Err(CheckpointError::Backward { .. })
-        ));
-        assert!(matches!(
-            tracker.admit(&Position::Latest),
-            Err(CheckpointError::Backward { .. })
-        ));
+        assert!(tracker.admit(&at(5)).is_ok(), "the same checkpoint again is no error");
+        assert!(matches!(tracker.admit(&at(4)), Err(CheckpointError::Backward { .. })));
+        assert!(matches!(tracker.admit(&Position::Latest), Err(CheckpointError::Backward { .. })));
         assert!(matches!(
             tracker.admit(&Position::ShardEnd),
             Err(CheckpointError::NotDelivered { .. })
@@ -103,10 +88,7 @@ mod tests {
         let mut tracker = Tracker::new(at(3));
         tracker.deliver(at(9));
         tracker.retract(at(3));
-        assert!(matches!(
-            tracker.admit(&at(9)),
-            Err(CheckpointError::NotDelivered { .. })
-        ));
+        assert!(matches!(tracker.admit(&at(9)), Err(CheckpointError::NotDelivered { .. })));
         tracker.deliver(at(9));
         tracker.commit(at(5));
         tracker.retract(at(3));

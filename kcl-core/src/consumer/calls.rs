@@ -108,34 +108,20 @@ mod tests {
         limit: Option<u64>,
     ) -> Option<String> {
         let id = "1:orders:1".parse().unwrap();
-        let metrics = ShardMetrics::new(
-            Arc::new(metrics::NoMetrics),
-            id,
-            "shardId-0".parse().unwrap(),
-        );
+        let metrics =
+            ShardMetrics::new(Arc::new(metrics::NoMetrics), id, "shardId-0".parse().unwrap());
         let limits = Limits {
             warn_after: Duration::from_secs(60),
             time_limit: limit.map(Duration::from_secs),
         };
-        guarded(
-            future,
-            "process_records",
-            limits,
-            &Clock::system(),
-            &metrics,
-        )
-        .await
-        .failure()
+        guarded(future, "process_records", limits, &Clock::system(), &metrics).await.failure()
     }
 
     #[tokio::test(start_paused = true)]
     async fn errors_panics_and_hangs_are_failures() {
         assert_eq!(call(async { Ok(()) }, None).await, None);
         assert_eq!(call(async { Err("no".into()) }, None).await.unwrap(), "no");
-        assert_eq!(
-            call(async { panic!("boom") }, None).await.unwrap(),
-            "panicked: boom"
-        );
+        assert_eq!(call(async { panic!("boom") }, None).await.unwrap(), "panicked: boom");
         let hang = call(std::future::pending(), Some(300)).await.unwrap();
         assert_eq!(hang, "exceeded the time limit");
     }

@@ -49,13 +49,7 @@ impl Intake {
         done: Option<Done>,
         metrics: ShardMetrics,
     ) -> Self {
-        Self {
-            replies,
-            reply: None,
-            done,
-            caps: Caps::default(),
-            metrics,
-        }
+        Self { replies, reply: None, done, caps: Caps::default(), metrics }
     }
 
     /// The next thing for the processor; `None` when the reader has stopped. Dropping the future loses nothing.
@@ -65,17 +59,9 @@ impl Intake {
                 return Some(Taken::Batch(batch));
             }
             match self.replies.recv().await? {
-                Ok(Fetched::Records {
-                    records,
-                    permit,
-                    behind,
-                }) => {
+                Ok(Fetched::Records { records, permit, behind }) => {
                     let (records, permit) = (records.into_iter(), Arc::new(permit));
-                    self.reply = Some(Reply {
-                        records,
-                        permit,
-                        behind,
-                    });
+                    self.reply = Some(Reply { records, permit, behind });
                 }
                 Ok(Fetched::ShardEnd { children }) => return Some(Taken::End(children)),
                 Err(error) => return Some(Taken::Unreadable(error)),
@@ -99,10 +85,8 @@ impl Intake {
                 tracing::warn!(number, %damage, "damaged aggregate is delivered whole");
             }
             if let Some(done) = &self.done {
-                let covered = records[before..]
-                    .iter()
-                    .take_while(|record| done.covers(record))
-                    .count();
+                let covered =
+                    records[before..].iter().take_while(|record| done.covers(record)).count();
                 records.drain(before..before + covered);
                 if records.len() > before {
                     self.done = None; // the shard is in order: nothing after this was done before

@@ -118,12 +118,7 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new(policy: FailurePolicy) -> Self {
-        Self {
-            state: State::Initializing,
-            policy,
-            failures: 0,
-            stopping: false,
-        }
+        Self { state: State::Initializing, policy, failures: 0, stopping: false }
     }
 
     pub(super) fn start(&self) -> Command {
@@ -178,12 +173,7 @@ impl Machine {
         }
         self.failures += 1;
         let limited = step != Step::Complete; // the store may be away for as long as the lease holds
-        if limited
-            && self
-                .policy
-                .attempts
-                .is_some_and(|attempts| self.failures >= attempts)
-        {
+        if limited && self.policy.attempts.is_some_and(|attempts| self.failures >= attempts) {
             return self.release(Outcome::Halted);
         }
         let pause = self.policy.backoff.delay(self.failures - 1, rng);
@@ -222,11 +212,7 @@ impl Machine {
     }
 
     fn go_on(&mut self) -> Command {
-        if self.stopping {
-            self.stop()
-        } else {
-            self.enter(State::Waiting, Command::Fetch)
-        }
+        if self.stopping { self.stop() } else { self.enter(State::Waiting, Command::Fetch) }
     }
 
     fn release(&mut self, outcome: Outcome) -> Command {
@@ -281,9 +267,7 @@ mod tests {
             ),
             (
                 "the last attempt halts",
-                &[
-                    Done, Fetched, Failed, Elapsed, Failed, Elapsed, Failed, Done,
-                ],
+                &[Done, Fetched, Failed, Elapsed, Failed, Elapsed, Failed, Done],
                 "Initialize Fetch Process Pause Process Pause Process Release(Halted) Finish(Halted)",
             ),
             (
@@ -303,9 +287,7 @@ mod tests {
             ),
             (
                 "a store that is away delays the end, and never halts",
-                &[
-                    Done, ReachedEnd, Done, Failed, Elapsed, Failed, Elapsed, Failed, Elapsed, Done,
-                ],
+                &[Done, ReachedEnd, Done, Failed, Elapsed, Failed, Elapsed, Failed, Elapsed, Done],
                 "Initialize Fetch End Complete Pause Complete Pause Complete Pause Complete Finish(Ended)",
             ),
             (
@@ -320,11 +302,7 @@ mod tests {
             ),
         ];
         for (what, events, expected) in table {
-            assert_eq!(
-                run(FailurePolicy::attempts(3), events).join(" "),
-                expected,
-                "{what}"
-            );
+            assert_eq!(run(FailurePolicy::attempts(3), events).join(" "), expected, "{what}");
         }
     }
 

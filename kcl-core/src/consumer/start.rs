@@ -27,10 +27,7 @@ impl Start {
         let from = match (&grant.position, grant.started_at, configured) {
             (Position::ShardEnd, _, _) => return None,
             (Position::Sequence { number, sub }, _, _) => {
-                let done = Some(Done {
-                    number: number.clone(),
-                    sub: *sub,
-                });
+                let done = Some(Done { number: number.clone(), sub: *sub });
                 return Some(Self {
                     from: StartingPosition::AtSequenceNumber(number.clone()),
                     done,

@@ -109,9 +109,7 @@ impl Consumer {
         });
         let reading = CancellationToken::new();
         let (budget, figures) = (settings.budget.clone(), metrics.clone());
-        settings
-            .tasks
-            .spawn(read_ahead(reader, sender, budget, figures, reading.clone()));
+        settings.tasks.spawn(read_ahead(reader, sender, budget, figures, reading.clone()));
         let checkpointer = Checkpointer::new(grant.position.clone(), grant.lease.clone());
         Some(Self {
             machine: Machine::new(settings.failure),
@@ -146,10 +144,7 @@ impl Consumer {
         loop {
             let event = match command {
                 Command::Finish(outcome) => {
-                    return Finished {
-                        outcome,
-                        failure: self.hand.failure.take(),
-                    };
+                    return Finished { outcome, failure: self.hand.failure.take() };
                 }
                 Command::Fetch => self.fetch().await,
                 Command::Pause(span) => self.pause(span).await,
@@ -217,12 +212,9 @@ impl Consumer {
         match event {
             Event::Done => {
                 let spent = self.settings.clock.now() - started;
-                self.metrics
-                    .record(metrics::PROCESS_MILLIS, spent.as_secs_f64() * 1e3);
-                self.metrics
-                    .record(metrics::RECORDS_PROCESSED, batch.len() as f64);
-                self.metrics
-                    .record(metrics::BYTES_PROCESSED, batch.payload_bytes() as f64);
+                self.metrics.record(metrics::PROCESS_MILLIS, spent.as_secs_f64() * 1e3);
+                self.metrics.record(metrics::RECORDS_PROCESSED, batch.len() as f64);
+                self.metrics.record(metrics::BYTES_PROCESSED, batch.payload_bytes() as f64);
                 if self.settings.checkpoint.automatic {
                     let position = self.context.checkpointer.advance();
                     self.flush_if_due(position, batch.len() as u64);
@@ -317,14 +309,7 @@ impl Consumer {
             time_limit: Some(self.settings.lost_grace),
         };
         let call = self.processor.lease_lost();
-        let called = guarded(
-            call,
-            "lease_lost",
-            limits,
-            &self.settings.clock,
-            &self.metrics,
-        )
-        .await;
+        let called = guarded(call, "lease_lost", limits, &self.settings.clock, &self.metrics).await;
         if let Called::Panicked(message) = called {
             tracing::warn!(shard = %self.context.shard, %message, "processor panicked in lease_lost");
         }
@@ -336,12 +321,8 @@ impl Consumer {
         let policy = self.settings.checkpoint;
         let now = self.settings.clock.now();
         self.flush.records += records;
-        let due = policy
-            .records
-            .is_some_and(|every| self.flush.records >= every)
-            || policy
-                .interval
-                .is_some_and(|interval| now - self.flush.at >= interval);
+        let due = policy.records.is_some_and(|every| self.flush.records >= every)
+            || policy.interval.is_some_and(|interval| now - self.flush.at >= interval);
         if !due || self.flush.running.swap(true, Ordering::AcqRel) {
             return;
         }

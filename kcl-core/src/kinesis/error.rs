@@ -56,11 +56,7 @@ impl ApiError {
         kind: ApiErrorKind,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self {
-            kind,
-            operation,
-            source: Some(source.into()),
-        }
+        Self { kind, operation, source: Some(source.into()) }
     }
 
     /// What the caller can do.
@@ -78,8 +74,6 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source
-            .as_ref()
-            .map(|source| &**source as &(dyn std::error::Error + 'static))
+        self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
     }
 }

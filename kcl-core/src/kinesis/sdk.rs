@@ -57,9 +57,7 @@ impl SdkKinesis {
     #[must_use]
     pub fn from_client(client: Client) -> Self {
         let config = client.config();
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(READ_TIMEOUT)
-            .build();
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(READ_TIMEOUT).build();
         let timeouts = config.timeout_config().map_or(timeouts.clone(), |own| {
             let mut merged = own.clone();
             merged.take_defaults_from(&timeouts);
@@ -70,10 +68,7 @@ impl SdkKinesis {
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .build();
-        Self {
-            reads: Client::from_conf(reads),
-            control: client,
-        }
+        Self { reads: Client::from_conf(reads), control: client }
     }
 
     /// Every page, or the first error.
@@ -93,10 +88,7 @@ impl SdkKinesis {
         // By id, because an id can come on two pages when the stream is resharded in between.
         let mut shards = BTreeMap::new();
         loop {
-            let page = request
-                .send()
-                .await
-                .map_err(|error| failed(OPERATION, &error))?;
+            let page = request.send().await.map_err(|error| failed(OPERATION, &error))?;
             for shard in page.shards.unwrap_or_default() {
                 let shard = convert::shard(shard).map_err(|error| malformed(OPERATION, error))?;
                 shards.insert(shard.id.clone(), shard);
@@ -180,10 +172,7 @@ impl KinesisApi for SdkKinesis {
                 .shard_iterator_type(IteratorType::AfterSequenceNumber)
                 .starting_sequence_number(number.as_str()),
         };
-        let output = request
-            .send()
-            .await
-            .map_err(|error| failed(OPERATION, &error))?;
+        let output = request.send().await.map_err(|error| failed(OPERATION, &error))?;
         output
             .shard_iterator
             .map(ShardIterator)
@@ -227,9 +216,5 @@ fn sdk_filter(filter: ShardFilter) -> Option<SdkFilter> {
         ShardFilter::AtLatest => (ShardFilterType::AtLatest, None),
         ShardFilter::AtTimestamp(time) => (ShardFilterType::AtTimestamp, Some(time)),
     };
-    SdkFilter::builder()
-        .r#type(kind)
-        .set_timestamp(time.map(DateTime::from))
-        .build()
-        .ok()
+    SdkFilter::builder().r#type(kind).set_timestamp(time.map(DateTime::from)).build().ok()
 }

@@ -31,11 +31,7 @@ pub(crate) trait ErasedProcessor: Send {
 
 impl<P: RecordProcessor> ErasedProcessor for P {
     fn initialize<'a>(&'a mut self, shard: &'a mut ShardContext) -> Call<'a, Result<(), BoxError>> {
-        Box::pin(async {
-            RecordProcessor::initialize(self, shard)
-                .await
-                .map_err(Into::into)
-        })
+        Box::pin(async { RecordProcessor::initialize(self, shard).await.map_err(Into::into) })
     }
 
     fn process_records<'a>(
@@ -44,9 +40,7 @@ impl<P: RecordProcessor> ErasedProcessor for P {
         shard: &'a mut ShardContext,
     ) -> Call<'a, Result<(), BoxError>> {
         Box::pin(async {
-            RecordProcessor::process_records(self, batch, shard)
-                .await
-                .map_err(Into::into)
+            RecordProcessor::process_records(self, batch, shard).await.map_err(Into::into)
         })
     }
 
@@ -54,11 +48,7 @@ impl<P: RecordProcessor> ErasedProcessor for P {
         &'a mut self,
         shard: &'a mut ShardContext,
     ) -> Call<'a, Result<(), BoxError>> {
-        Box::pin(async {
-            RecordProcessor::shard_ended(self, shard)
-                .await
-                .map_err(Into::into)
-        })
+        Box::pin(async { RecordProcessor::shard_ended(self, shard).await.map_err(Into::into) })
     }
 
     fn shutdown_requested<'a>(
@@ -66,9 +56,7 @@ impl<P: RecordProcessor> ErasedProcessor for P {
         shard: &'a mut ShardContext,
     ) -> Call<'a, Result<(), BoxError>> {
         Box::pin(async {
-            RecordProcessor::shutdown_requested(self, shard)
-                .await
-                .map_err(Into::into)
+            RecordProcessor::shutdown_requested(self, shard).await.map_err(Into::into)
         })
     }
 

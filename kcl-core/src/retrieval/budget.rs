@@ -28,10 +28,7 @@ impl ByteBudget {
     #[must_use]
     pub fn new(total: usize) -> Self {
         let total = total.clamp(MAX_REPLY_BYTES, u32::MAX as usize);
-        Self {
-            semaphore: Arc::new(Semaphore::new(total)),
-            total,
-        }
+        Self { semaphore: Arc::new(Semaphore::new(total)), total }
     }
 
     /// Waits until `bytes` are free, and takes them. More than the whole budget counts as the whole budget.
@@ -40,12 +37,8 @@ impl ByteBudget {
     pub async fn take(&self, bytes: usize) -> BudgetPermit {
         let bytes = u32::try_from(bytes.min(self.total)).unwrap_or(u32::MAX);
         #[expect(clippy::expect_used, reason = "nothing closes the semaphore")]
-        let permit = self
-            .semaphore
-            .clone()
-            .acquire_many_owned(bytes)
-            .await
-            .expect("open semaphore");
+        let permit =
+            self.semaphore.clone().acquire_many_owned(bytes).await.expect("open semaphore");
         BudgetPermit { permit }
     }
 
@@ -78,12 +71,7 @@ impl BudgetPermit {
 
 impl fmt::Debug for ByteBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "ByteBudget({} of {} bytes used)",
-            self.used(),
-            self.total
-        )
+        write!(f, "ByteBudget({} of {} bytes used)", self.used(), self.total)
     }
 }
 

@@ -38,11 +38,7 @@ impl History {
         let width = u128::MAX / originals;
         for index in 0..originals {
             let start = index * width + index.min(1);
-            let end = if index + 1 == originals {
-                u128::MAX
-            } else {
-                (index + 1) * width
-            };
+            let end = if index + 1 == originals { u128::MAX } else { (index + 1) * width };
             history.open(&[], start, end);
         }
         history

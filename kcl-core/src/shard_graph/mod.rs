@@ -105,8 +105,7 @@ impl ShardGraph {
 
     /// The shards without a listed parent, with which consuming from the oldest record on begins.
     pub fn roots(&self) -> impl Iterator<Item = &Shard> {
-        self.iter()
-            .filter(|shard| self.parents(&shard.id).next().is_none())
+        self.iter().filter(|shard| self.parents(&shard.id).next().is_none())
     }
 
     /// The shards that still take records.

@@ -42,17 +42,11 @@ fn the_pictured_lineage() {
 
     let covering: [&[usize]; 5] = [&[0, 1], &[1, 2, 3], &[2, 4], &[0, 4], &[0, 1, 2, 3, 4]];
     for numbers in covering {
-        assert!(
-            graph.covers_all_hash_keys(&numbered(numbers)),
-            "{numbers:?}"
-        );
+        assert!(graph.covers_all_hash_keys(&numbered(numbers)), "{numbers:?}");
     }
     let leaking: [&[usize]; 5] = [&[], &[0], &[1, 2], &[1, 4], &[0, 9]];
     for numbers in leaking {
-        assert!(
-            !graph.covers_all_hash_keys(&numbered(numbers)),
-            "{numbers:?}"
-        );
+        assert!(!graph.covers_all_hash_keys(&numbered(numbers)), "{numbers:?}");
     }
 }
 
@@ -77,14 +71,8 @@ fn of_two_pages_the_closed_shard_counts() {
         shard.ending_sequence_number = None;
     }
     let expected = ShardGraph::new(shards.clone());
-    assert_eq!(
-        ShardGraph::new(shards.iter().chain(&stale).cloned()),
-        expected
-    );
-    assert_eq!(
-        ShardGraph::new(stale.iter().chain(&shards).cloned()),
-        expected
-    );
+    assert_eq!(ShardGraph::new(shards.iter().chain(&stale).cloned()), expected);
+    assert_eq!(ShardGraph::new(stale.iter().chain(&shards).cloned()), expected);
 }
 
 #[test]

@@ -145,44 +145,16 @@ impl<S, L, R, P> WorkerBuilder<S, L, R, P> {
     where
         S: StreamsSoFar,
     {
-        let Self {
-            application,
-            stream: so_far,
-            leases,
-            source,
-            processor,
-            settings,
-        } = self;
+        let Self { application, stream: so_far, leases, source, processor, settings } = self;
         let stream = so_far.and((stream.into(), start));
-        WorkerBuilder {
-            application,
-            stream,
-            leases,
-            source,
-            processor,
-            settings,
-        }
+        WorkerBuilder { application, stream, leases, source, processor, settings }
     }
 
     /// Shares the shards with other workers through `leases`.
     pub fn leases(self, leases: impl Leases) -> WorkerBuilder<S, Arc<dyn Leases>, R, P> {
-        let Self {
-            application,
-            stream,
-            leases: _,
-            source,
-            processor,
-            settings,
-        } = self;
+        let Self { application, stream, leases: _, source, processor, settings } = self;
         let leases: Arc<dyn Leases> = Arc::new(leases);
-        WorkerBuilder {
-            application,
-            stream,
-            leases,
-            source,
-            processor,
-            settings,
-        }
+        WorkerBuilder { application, stream, leases, source, processor, settings }
     }
 
     /// Reads records through `source`.
@@ -190,23 +162,9 @@ impl<S, L, R, P> WorkerBuilder<S, L, R, P> {
         self,
         source: impl RecordSource,
     ) -> WorkerBuilder<S, L, Arc<dyn RecordSource>, P> {
-        let Self {
-            application,
-            stream,
-            leases,
-            source: _,
-            processor,
-            settings,
-        } = self;
+        let Self { application, stream, leases, source: _, processor, settings } = self;
         let source: Arc<dyn RecordSource> = Arc::new(source);
-        WorkerBuilder {
-            application,
-            stream,
-            leases,
-            source,
-            processor,
-            settings,
-        }
+        WorkerBuilder { application, stream, leases, source, processor, settings }
     }
 
     /// Hands the records of each shard to a processor of its own, made by `factory` when the shard is granted.
@@ -215,23 +173,9 @@ impl<S, L, R, P> WorkerBuilder<S, L, R, P> {
         F: Fn(&ShardId) -> A + Send + Sync + 'static,
         A: RecordProcessor,
     {
-        let Self {
-            application,
-            stream,
-            leases,
-            source,
-            processor: _,
-            settings,
-        } = self;
+        let Self { application, stream, leases, source, processor: _, settings } = self;
         let processor = Processor(Arc::new(move |shard| Box::new(factory(shard))));
-        WorkerBuilder {
-            application,
-            stream,
-            leases,
-            source,
-            processor,
-            settings,
-        }
+        WorkerBuilder { application, stream, leases, source, processor, settings }
     }
 
     /// See [`Settings::worker_id`].
@@ -333,93 +277,41 @@ impl<S, L, R, P> WorkerBuilder<S, L, R, P> {
             streams.push((address, start));
         }
         let settings = self.settings;
-        let timing = settings
-            .timing
-            .unwrap_or_else(|| LeaseTiming::for_duration(settings.lease_duration));
+        let timing =
+            settings.timing.unwrap_or_else(|| LeaseTiming::for_duration(settings.lease_duration));
         check(&settings, timing)?;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place where a seed is drawn"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the one place where a seed is drawn")]
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
         let mut rng = fastrand::Rng::with_seed(seed);
-        let id = settings
-            .worker_id
-            .clone()
-            .unwrap_or_else(|| WorkerId::unique(&mut rng));
+        let id = settings.worker_id.clone().unwrap_or_else(|| WorkerId::unique(&mut rng));
         let (leases, source) = (self.leases.take(), self.source.take());
         let Processor(processor) = self.processor.take();
-        Ok(Worker {
-            application,
-            id,
-            streams,
-            leases,
-            source,
-            processor,
-            settings,
-            timing,
-            seed,
-        })
+        Ok(Worker { application, id, streams, leases, source, processor, settings, timing, seed })
     }
 }
 
 fn check(settings: &Settings, timing: LeaseTiming) -> Result<(), BuildError> {
     let range = |holds: bool, setting, expected| {
-        if holds {
-            Ok(())
-        } else {
-            Err(BuildError::OutOfRange { setting, expected })
-        }
+        if holds { Ok(()) } else { Err(BuildError::OutOfRange { setting, expected }) }
     };
     let rule = |holds: bool, rule| {
-        if holds {
-            Ok(())
-        } else {
-            Err(BuildError::Timing { rule })
-        }
+        if holds { Ok(()) } else { Err(BuildError::Timing { rule }) }
     };
     let second = Duration::from_secs(1);
     let hour = 3600 * second;
     let lease = timing.lease_duration;
-    range(
-        (second..=hour).contains(&lease),
-        "lease_duration",
-        "1 s to 1 h",
-    )?;
-    range(
-        !timing.renew_interval.is_zero(),
-        "renew_interval",
-        "more than 0",
-    )?;
-    range(
-        !timing.scan_interval.is_zero(),
-        "scan_interval",
-        "more than 0",
-    )?;
-    range(
-        !timing.sync_interval.is_zero(),
-        "sync_interval",
-        "more than 0",
-    )?;
-    range(
-        !settings.drain_limit.is_zero(),
-        "drain_limit",
-        "more than 0",
-    )?;
+    range((second..=hour).contains(&lease), "lease_duration", "1 s to 1 h")?;
+    range(!timing.renew_interval.is_zero(), "renew_interval", "more than 0")?;
+    range(!timing.scan_interval.is_zero(), "scan_interval", "more than 0")?;
+    range(!timing.sync_interval.is_zero(), "sync_interval", "more than 0")?;
+    range(!settings.drain_limit.is_zero(), "drain_limit", "more than 0")?;
     let budget = MAX_REPLY_BYTES..=u32::MAX as usize;
-    range(
-        budget.contains(&settings.memory_budget),
-        "memory_budget",
-        "10 MiB to 4 GiB",
-    )?;
+    range(budget.contains(&settings.memory_budget), "memory_budget", "10 MiB to 4 GiB")?;
     rule(
         timing.renew_interval * 2 + timing.fence_margin <= lease,
         "2 x renew_interval + fence_margin must not exceed lease_duration: one failed renewal would cost the lease",
     )?;
-    rule(
-        timing.scan_interval <= lease,
-        "scan_interval must not exceed lease_duration",
-    )
+    rule(timing.scan_interval <= lease, "scan_interval must not exceed lease_duration")
 }
 
 impl std::fmt::Debug for Processor {

@@ -95,10 +95,7 @@ impl Worker {
         let (done, finished) = mpsc::channel(64);
         let running = Running {
             processor: self.processor.clone(),
-            starts: streams
-                .into_iter()
-                .map(|(stream, start)| (stream.id, start))
-                .collect(),
+            starts: streams.into_iter().map(|(stream, start)| (stream.id, start)).collect(),
             observer: self.settings.observer.clone(),
             metrics: self.settings.metrics.clone(),
             drain_limit: self.settings.drain_limit,
@@ -162,12 +159,8 @@ impl Running {
         };
         membership.control.stop_taking();
         self.draining.cancel();
-        self.drain(asked + self.drain_limit, &mut membership, &mut finished)
-            .await;
-        self.report.unreleased = membership
-            .control
-            .leave(self.clock.now() + LEAVE_LIMIT)
-            .await;
+        self.drain(asked + self.drain_limit, &mut membership, &mut finished).await;
+        self.report.unreleased = membership.control.leave(self.clock.now() + LEAVE_LIMIT).await;
         self.report.took = self.clock.now() - asked;
         match failed {
             Some(error) => Err(error.into()),
@@ -200,10 +193,7 @@ impl Running {
     }
 
     fn grant(&mut self, grant: Grant) {
-        let shard = ShardRef {
-            stream: grant.stream.id.clone(),
-            shard: grant.shard.clone(),
-        };
+        let shard = ShardRef { stream: grant.stream.id.clone(), shard: grant.shard.clone() };
         match self.live.get_mut(&shard) {
             Some(live) => live.next = Some(grant),
             None => self.start(shard, grant),
@@ -216,11 +206,8 @@ impl Running {
             return;
         };
         let position = grant.position.clone();
-        let metrics = ShardMetrics::new(
-            self.metrics.clone(),
-            shard.stream.clone(),
-            shard.shard.clone(),
-        );
+        let metrics =
+            ShardMetrics::new(self.metrics.clone(), shard.stream.clone(), shard.shard.clone());
         let processor = (self.processor)(&shard.shard);
         let (settings, stop) = (self.consumers.clone(), self.draining.clone());
         let seed = self.rng.u64(..);
@@ -230,18 +217,9 @@ impl Running {
             return;
         };
         tracing::info!(%shard, %position, "shard starts");
-        (self.observer)(&WorkerEvent::Granted {
-            shard: shard.clone(),
-            position,
-        });
+        (self.observer)(&WorkerEvent::Granted { shard: shard.clone(), position });
         let kill = CancellationToken::new();
-        self.live.insert(
-            shard.clone(),
-            Live {
-                kill: kill.clone(),
-                next: None,
-            },
-        );
+        self.live.insert(shard.clone(), Live { kill: kill.clone(), next: None });
         let done = self.done.clone();
         self.consumers.tasks.spawn(async move {
             let finished = tokio::select! {
@@ -287,17 +265,12 @@ impl Running {
             Outcome::Halted | Outcome::Unreadable => {
                 let failure = failure.unwrap_or_default();
                 let metrics = crate::metrics::SHARDS_HALTED;
-                self.metrics
-                    .record(metrics, Some((&shard.stream, &shard.shard)), 1.0);
+                self.metrics.record(metrics, Some((&shard.stream, &shard.shard)), 1.0);
                 tracing::error!(%shard, %failure, "shard is halted on this worker; its checkpoint has not moved");
-                self.report.halted.push(HaltedShard {
-                    shard: shard.clone(),
-                    failure: failure.clone(),
-                });
-                WorkerEvent::Halted {
-                    shard: shard.clone(),
-                    failure,
-                }
+                self.report
+                    .halted
+                    .push(HaltedShard { shard: shard.clone(), failure: failure.clone() });
+                WorkerEvent::Halted { shard: shard.clone(), failure }
             }
         }
     }
@@ -316,10 +289,7 @@ async fn describe(
         match api.describe_stream(address).await {
             Ok(stream) => return Ok(stream),
             Err(source) if attempt >= 10 || !worth_waiting(source.kind()) => {
-                return Err(RunError::Stream {
-                    stream: address.clone(),
-                    source,
-                });
+                return Err(RunError::Stream { stream: address.clone(), source });
             }
             Err(error) => {
                 tracing::warn!(stream = %address, attempt, error = %chain(&error), "cannot describe the stream yet");

@@ -1,11 +1,6 @@
 //! An emulator with one stream, and what tests do with it.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "helpers of tests"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -113,21 +108,12 @@ impl Bench {
     }
 
     pub(crate) fn sum(&self, metric: Metric) -> f64 {
-        self.figures
-            .0
-            .lock()
-            .unwrap()
-            .get(&metric)
-            .copied()
-            .unwrap_or_default()
+        self.figures.0.lock().unwrap().get(&metric).copied().unwrap_or_default()
     }
 
     pub(crate) fn requests(&self, operation: &str) -> u64 {
         let counts = self.emulator.counts();
-        counts
-            .get(&format!("kinesis:{operation}"))
-            .copied()
-            .unwrap_or_default()
+        counts.get(&format!("kinesis:{operation}")).copied().unwrap_or_default()
     }
 
     pub(crate) async fn pass(&self, seconds: u64) {
@@ -157,10 +143,7 @@ impl Bench {
 }
 
 pub(crate) async fn create(client: &Client, shards: i32) {
-    let create = client
-        .create_stream()
-        .stream_name(STREAM)
-        .shard_count(shards);
+    let create = client.create_stream().stream_name(STREAM).shard_count(shards);
     create.send().await.unwrap();
 }
 
@@ -173,36 +156,21 @@ pub(crate) fn fault(operation: &str, fault: Fault) -> Rule {
 }
 
 pub(crate) fn custom(error: &str) -> Fault {
-    Fault::Custom {
-        status: 400,
-        error: error.to_owned(),
-        message: "asked for".to_owned(),
-    }
+    Fault::Custom { status: 400, error: error.to_owned(), message: "asked for".to_owned() }
 }
 
 pub(crate) async fn next(reader: &mut Box<dyn ShardReader>) -> Result<Fetched, ReadError> {
     let hour = Duration::from_secs(3600);
-    tokio::time::timeout(hour, reader.next())
-        .await
-        .expect("an answer within an hour")
+    tokio::time::timeout(hour, reader.next()).await.expect("an answer within an hour")
 }
 
 pub(crate) fn numbers(fetched: Fetched) -> Vec<usize> {
     let Fetched::Records { records, .. } = fetched else {
         panic!("not records: {fetched:?}");
     };
-    let number = |data: &[u8]| {
-        std::str::from_utf8(data)
-            .unwrap()
-            .split(':')
-            .next()
-            .unwrap()
-            .parse()
-    };
-    records
-        .iter()
-        .map(|record| number(&record.data).unwrap())
-        .collect()
+    let number =
+        |data: &[u8]| std::str::from_utf8(data).unwrap().split(':').next().unwrap().parse();
+    records.iter().map(|record| number(&record.data).unwrap()).collect()
 }
 
 pub(crate) async fn read(reader: &mut Box<dyn ShardReader>, count: usize) -> Vec<usize> {
@@ -235,22 +203,10 @@ pub(crate) fn reads_only() -> Limits {
 }
 
 pub(crate) async fn split(bench: &Bench, shard: usize) {
-    let shards = bench
-        .api()
-        .list_shards(&bench.stream, ShardFilter::AtLatest)
-        .await
-        .unwrap();
-    let range = shards
-        .iter()
-        .find(|listed| listed.id == shard_id(shard))
-        .unwrap()
-        .hash_range;
+    let shards = bench.api().list_shards(&bench.stream, ShardFilter::AtLatest).await.unwrap();
+    let range = shards.iter().find(|listed| listed.id == shard_id(shard)).unwrap().hash_range;
     let middle = range.start() + (range.end() - range.start()) / 2;
     let split = bench.client.split_shard().stream_name(STREAM);
     let split = split.shard_to_split(shard_id(shard).as_str());
-    split
-        .new_starting_hash_key(middle.to_string())
-        .send()
-        .await
-        .unwrap();
+    split.new_starting_hash_key(middle.to_string()).send().await.unwrap();
 }

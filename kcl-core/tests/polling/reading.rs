@@ -33,19 +33,11 @@ async fn every_starting_position() {
     ];
     for (from, first) in table {
         let mut reader = bench.open(0, from.clone());
-        assert_eq!(
-            read(&mut reader, 6 - first).await,
-            Vec::from_iter(first..6),
-            "{from:?}"
-        );
+        assert_eq!(read(&mut reader, 6 - first).await, Vec::from_iter(first..6), "{from:?}");
     }
     bench.pass(60).await;
     let mut reader = bench.open(0, StartingPosition::Latest);
-    assert!(
-        tokio::time::timeout(Duration::from_secs(60), reader.next())
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(60), reader.next()).await.is_err());
     bench.put(6..8, 0).await;
     assert_eq!(read(&mut reader, 2).await, [6, 7]);
 }
@@ -54,11 +46,7 @@ async fn every_starting_position() {
 async fn a_pause_of_six_minutes_expires_the_iterator_and_nothing_else() {
     let bench = Bench::new(1).await;
     let mut latest = bench.open(0, StartingPosition::Latest);
-    assert!(
-        tokio::time::timeout(Duration::from_secs(10), latest.next())
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(10), latest.next()).await.is_err());
     bench.pass(10).await;
     bench.put(0..3, 0).await;
     let mut reader = bench.open(0, StartingPosition::TrimHorizon);
@@ -79,11 +67,7 @@ async fn a_split_and_a_merge_in_the_middle_lose_nothing() {
     bench.put(50..100, 0).await;
     let merge = bench.client.merge_shards().stream_name(STREAM);
     let merge = merge.shard_to_merge(shard_id(1).as_str());
-    merge
-        .adjacent_shard_to_merge(shard_id(2).as_str())
-        .send()
-        .await
-        .unwrap();
+    merge.adjacent_shard_to_merge(shard_id(2).as_str()).send().await.unwrap();
     bench.put(100..150, 0).await;
 
     let mut parent = bench.open(0, StartingPosition::TrimHorizon);
@@ -120,13 +104,10 @@ async fn a_reader_alone_is_never_throttled() {
 async fn readers_that_share_a_shard_all_get_everything() {
     let bench = Bench::with(1, reads_only()).await;
     bench.put(0..60, 250_000).await;
-    let mut readers: Vec<_> = (0..3)
-        .map(|_| bench.open(0, StartingPosition::TrimHorizon))
-        .collect();
+    let mut readers: Vec<_> =
+        (0..3).map(|_| bench.open(0, StartingPosition::TrimHorizon)).collect();
     let begin = bench.clock.now();
-    let [first, second, third] = &mut readers[..] else {
-        unreachable!()
-    };
+    let [first, second, third] = &mut readers[..] else { unreachable!() };
     let (first, second, third) = tokio::join!(read(first, 60), read(second, 60), read(third, 60));
     for read in [first, second, third] {
         assert_eq!(read, Vec::from_iter(0..60));
@@ -174,13 +155,7 @@ async fn a_deleted_stream_is_not_found_and_so_is_its_successor() {
     bench.put(0..3, 0).await;
     let mut reader = bench.open(0, StartingPosition::TrimHorizon);
     assert_eq!(read(&mut reader, 3).await, [0, 1, 2]);
-    bench
-        .client
-        .delete_stream()
-        .stream_name(STREAM)
-        .send()
-        .await
-        .unwrap();
+    bench.client.delete_stream().stream_name(STREAM).send().await.unwrap();
     bench.pass(60).await;
     for _ in 0..2 {
         let gone = next(&mut reader).await;

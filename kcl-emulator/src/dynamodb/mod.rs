@@ -45,11 +45,7 @@ impl DynamoDb {
     /// Answers one request. `operation` is the part of `X-Amz-Target` after the dot; `body` is JSON 1.0.
     pub(crate) fn call(&mut self, now: SystemTime, operation: &str, body: &[u8]) -> Reply {
         match self.answer(now, operation, body) {
-            Ok(value) => Reply {
-                status: 200,
-                error: None,
-                body: encode(&value),
-            },
+            Ok(value) => Reply { status: 200, error: None, body: encode(&value) },
             Err(Refusal::Dynoxide(error)) => refusal(operation, error),
             Err(Refusal::Named(name, message)) => {
                 error(Service::DynamoDb, 400, name, message.as_deref())
@@ -115,30 +111,18 @@ impl DynamoDb {
             low & 0xffff_ffff_ffff
         );
         let created = since_epoch(now).as_secs_f64();
-        self.tables.insert(
-            name.to_owned(),
-            TableFacts {
-                id,
-                created,
-                recovery_days: None,
-            },
-        );
+        self.tables.insert(name.to_owned(), TableFacts { id, created, recovery_days: None });
     }
 
     /// Puts our id, creation time and region in place of dynoxide's, which no seed, clock or name of ours governs.
     fn restore_facts(&self, table: &mut Value) {
-        let Some((name, facts)) = table["TableName"]
-            .as_str()
-            .and_then(|name| self.tables.get_key_value(name))
+        let Some((name, facts)) =
+            table["TableName"].as_str().and_then(|name| self.tables.get_key_value(name))
         else {
             return;
         };
         let arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
-        for index in table["GlobalSecondaryIndexes"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-        {
+        for index in table["GlobalSecondaryIndexes"].as_array_mut().into_iter().flatten() {
             index["IndexArn"] = match index["IndexName"].as_str() {
                 Some(name) => json!(format!("{arn}/index/{name}")),
                 None => continue,
@@ -152,10 +136,7 @@ impl DynamoDb {
     fn backups(&self, body: &[u8]) -> Result<Value, Refusal> {
         let request: Value = parse(body)?;
         let name = request["TableName"].as_str().unwrap_or_default();
-        self.tables
-            .get(name)
-            .map(TableFacts::backups)
-            .ok_or_else(|| no_table(name))
+        self.tables.get(name).map(TableFacts::backups).ok_or_else(|| no_table(name))
     }
 
     fn set_backups(&mut self, body: &[u8]) -> Result<Value, Refusal> {
@@ -179,9 +160,7 @@ impl DynamoDb {
 
 impl fmt::Debug for DynamoDb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DynamoDb")
-            .field("tables", &self.tables.keys())
-            .finish_non_exhaustive()
+        f.debug_struct("DynamoDb").field("tables", &self.tables.keys()).finish_non_exhaustive()
     }
 }
 
@@ -231,12 +210,8 @@ fn run<Q: DeserializeOwned, A: Serialize>(
 fn parse<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, DynoxideError> {
     serde_json::from_slice(body).map_err(|error| {
         let message = error.to_string();
-        let text = message
-            .rfind(" at line ")
-            .map_or(message.as_str(), |end| &message[..end]);
-        let class = text
-            .split_once(':')
-            .map(|(class, rest)| (class, rest.to_owned()));
+        let text = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
+        let class = text.split_once(':').map(|(class, rest)| (class, rest.to_owned()));
         match class {
             Some(("VALIDATION" | "VALIDATION_AS_READ", rest)) => {
                 DynoxideError::ValidationException(rest)
@@ -266,18 +241,11 @@ fn refusal(operation: &str, error: DynoxideError) -> Reply {
         (_, error) => error,
     };
     let name = error.error_type().rsplit('#').next().map(str::to_owned);
-    Reply {
-        status: error.status_code(),
-        error: name,
-        body: error.to_json().into(),
-    }
+    Reply { status: error.status_code(), error: name, body: error.to_json().into() }
 }
 
 fn no_table(name: &str) -> Refusal {
-    Refusal::Named(
-        "TableNotFoundException",
-        Some(format!("Table not found: {name}")),
-    )
+    Refusal::Named("TableNotFoundException", Some(format!("Table not found: {name}")))
 }
 
 fn encode(value: &Value) -> Bytes {

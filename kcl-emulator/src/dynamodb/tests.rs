@@ -11,20 +11,9 @@ fn service(seed: u64) -> DynamoDb {
 }
 
 fn call(service: &mut DynamoDb, operation: &str, body: &str) -> (u16, String, Value) {
-    let Reply {
-        status,
-        error,
-        body,
-    } = service.call(
-        UNIX_EPOCH + Duration::from_millis(1_500),
-        operation,
-        body.as_bytes(),
-    );
-    (
-        status,
-        error.unwrap_or_default(),
-        serde_json::from_slice(&body).unwrap(),
-    )
+    let Reply { status, error, body } =
+        service.call(UNIX_EPOCH + Duration::from_millis(1_500), operation, body.as_bytes());
+    (status, error.unwrap_or_default(), serde_json::from_slice(&body).unwrap())
 }
 
 #[test]
@@ -35,41 +24,17 @@ fn malformed_bodies_get_dynamodbs_errors_and_change_nothing() {
         ("PutItem", "", "SerializationException"),
         ("PutItem", "[", "SerializationException"),
         ("PutItem", "\u{0}", "SerializationException"),
-        (
-            "PutItem",
-            r#"{"TableName":7,"Item":{}}"#,
-            "SerializationException",
-        ),
-        (
-            "PutItem",
-            r#"{"Item":{"k":{"S":"a"}}}"#,
-            "ValidationException",
-        ),
-        (
-            "PutItem",
-            r#"{"TableName":"leases"}"#,
-            "ValidationException",
-        ),
-        (
-            "PutItem",
-            r#"{"TableName":"leases","Item":{"k":{}}}"#,
-            "ValidationException",
-        ),
-        (
-            "PutItem",
-            r#"{"TableName":"leases","Item":{"k":{"N":"1"}}}"#,
-            "ValidationException",
-        ),
+        ("PutItem", r#"{"TableName":7,"Item":{}}"#, "SerializationException"),
+        ("PutItem", r#"{"Item":{"k":{"S":"a"}}}"#, "ValidationException"),
+        ("PutItem", r#"{"TableName":"leases"}"#, "ValidationException"),
+        ("PutItem", r#"{"TableName":"leases","Item":{"k":{}}}"#, "ValidationException"),
+        ("PutItem", r#"{"TableName":"leases","Item":{"k":{"N":"1"}}}"#, "ValidationException"),
         (
             "PutItem",
             r#"{"TableName":"nothing","Item":{"k":{"S":"a"}}}"#,
             "ResourceNotFoundException",
         ),
-        (
-            "UpdateContinuousBackups",
-            r#"{"TableName":"leases"}"#,
-            "ValidationException",
-        ),
+        ("UpdateContinuousBackups", r#"{"TableName":"leases"}"#, "ValidationException"),
         ("putitem", "{}", "UnknownOperationException"),
     ] {
         let (status, name, body) = call(&mut service, operation, body);
@@ -87,10 +52,7 @@ fn a_table_is_described_by_the_clock_and_the_seed() {
         let (_, _, created) = call(&mut service, "CreateTable", CREATE);
         let (_, _, described) = call(&mut service, "DescribeTable", r#"{"TableName":"leases"}"#);
         assert_eq!(described["Table"]["CreationDateTime"], 1.5);
-        assert_eq!(
-            described["Table"]["TableId"],
-            created["TableDescription"]["TableId"]
-        );
+        assert_eq!(described["Table"]["TableId"], created["TableDescription"]["TableId"]);
         described
     };
     assert_eq!(describe(1), describe(1));
@@ -105,9 +67,7 @@ fn an_item_reads_the_same_in_every_run() {
         let item = r#"{"k":{"S":"a"},"b":{"N":"1"},"c":{"N":"2"},"d":{"N":"3"},"e":{"N":"4"}}"#;
         let put = format!(r#"{{"TableName":"leases","Item":{item}}}"#);
         call(&mut service, "PutItem", &put);
-        service
-            .call(UNIX_EPOCH, "Scan", br#"{"TableName":"leases"}"#)
-            .body
+        service.call(UNIX_EPOCH, "Scan", br#"{"TableName":"leases"}"#).body
     };
     let first = bytes();
     assert!((0..8).all(|_| bytes() == first));

@@ -70,12 +70,7 @@ pub(crate) fn throttled(service: Service) -> Reply {
              Consider increasing your provisioning level with the UpdateTable API."
         }
     };
-    error(
-        service,
-        400,
-        "ProvisionedThroughputExceededException",
-        Some(message),
-    )
+    error(service, 400, "ProvisionedThroughputExceededException", Some(message))
 }
 
 /// What `service` says when it fails with `status`.

@@ -46,13 +46,7 @@ pub(crate) struct Verdict {
 impl Faults {
     pub(crate) fn new(seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
-        Self {
-            state: Mutex::new(State {
-                rng,
-                rules: Vec::new(),
-                counts: BTreeMap::new(),
-            }),
-        }
+        Self { state: Mutex::new(State { rng, rules: Vec::new(), counts: BTreeMap::new() }) }
     }
 
     /// Puts a rule in force, after those that are.
@@ -79,11 +73,7 @@ impl Faults {
     }
 
     pub(crate) fn judge(&self, now: SystemTime, call: &Call<'_>) -> Verdict {
-        let State {
-            rng: _,
-            rules,
-            counts,
-        } = &mut *lock(&self.state);
+        let State { rng: _, rules, counts } = &mut *lock(&self.state);
         let mut verdict = Verdict::default();
         for active in rules {
             if !active.acts(now, call) {

@@ -126,11 +126,7 @@ pub(crate) struct ActiveRule {
 
 impl ActiveRule {
     pub(crate) fn new(rule: Rule, rng: fastrand::Rng) -> Self {
-        Self {
-            rule,
-            rng,
-            fitted: 0,
-        }
+        Self { rule, rng, fitted: 0 }
     }
 
     /// Whether it depends on what a request mentions.
@@ -153,22 +149,10 @@ impl ActiveRule {
     }
 
     fn fits(&self, now: SystemTime, call: &Call<'_>) -> bool {
-        let Rule {
-            fault: _,
-            service,
-            operation,
-            body,
-            caller,
-            window,
-            trigger: _,
-        } = &self.rule;
+        let Rule { fault: _, service, operation, body, caller, window, trigger: _ } = &self.rule;
         service.is_none_or(|service| service == call.service)
-            && operation
-                .as_deref()
-                .is_none_or(|operation| operation == call.operation)
-            && caller
-                .as_deref()
-                .is_none_or(|caller| call.caller == Some(caller))
+            && operation.as_deref().is_none_or(|operation| operation == call.operation)
+            && caller.as_deref().is_none_or(|caller| call.caller == Some(caller))
             && window.as_ref().is_none_or(|window| window.contains(&now))
             && body.as_deref().is_none_or(|text| call.mentions(text))
     }
@@ -178,10 +162,7 @@ impl Call<'_> {
     fn mentions(&self, text: &str) -> bool {
         let text_bytes = text.as_bytes();
         text.is_empty()
-            || self
-                .body
-                .windows(text.len())
-                .any(|window| window == text_bytes)
+            || self.body.windows(text.len()).any(|window| window == text_bytes)
             || self
                 .source
                 .is_some_and(|(stream, shard)| stream.contains(text) || shard.contains(text))

@@ -25,10 +25,7 @@ fn at(seconds: u64) -> SystemTime {
 fn acts(rule: Rule, calls: &[(u64, Call<'_>)]) -> Vec<bool> {
     let faults = Faults::new(1);
     faults.add(rule);
-    calls
-        .iter()
-        .map(|(now, call)| faults.judge(at(*now), call) != Verdict::default())
-        .collect()
+    calls.iter().map(|(now, call)| faults.judge(at(*now), call) != Verdict::default()).collect()
 }
 
 #[test]
@@ -36,19 +33,10 @@ fn conditions_pick_requests() {
     let both = [(0, RENEWAL), (0, READ)];
     let fault = || Rule::new(Fault::Throttle);
     assert_eq!(acts(fault(), &both), [true, true]);
-    assert_eq!(
-        acts(fault().service(Service::Kinesis), &both),
-        [false, true]
-    );
+    assert_eq!(acts(fault().service(Service::Kinesis), &both), [false, true]);
     assert_eq!(acts(fault().operation("UpdateItem"), &both), [true, false]);
-    assert_eq!(
-        acts(fault().body_contains("shardId-000000000001"), &both),
-        [true, false]
-    );
-    assert_eq!(
-        acts(fault().body_contains("shardId-000000000002"), &both),
-        [false, false]
-    );
+    assert_eq!(acts(fault().body_contains("shardId-000000000001"), &both), [true, false]);
+    assert_eq!(acts(fault().body_contains("shardId-000000000002"), &both), [false, false]);
     assert_eq!(acts(fault().caller("worker-1"), &both), [true, false]);
     assert_eq!(acts(fault().caller("worker-2"), &both), [false, false]);
 }
@@ -61,14 +49,8 @@ fn triggers_count_only_what_fits() {
     assert_eq!(acts(fault().first(2), &calls), [true, false, true, false]);
     assert_eq!(acts(fault().chance(0.0), &calls), [false; 4]);
     assert_eq!(acts(fault().chance(1.0), &calls), [true, false, true, true]);
-    assert_eq!(
-        acts(fault().during(at(1)..at(3)), &calls),
-        [false, false, true, false]
-    );
-    assert_eq!(
-        acts(fault().during(at(1)..at(4)).nth(2), &calls),
-        [false, false, false, true]
-    );
+    assert_eq!(acts(fault().during(at(1)..at(3)), &calls), [false, false, true, false]);
+    assert_eq!(acts(fault().during(at(1)..at(4)).nth(2), &calls), [false, false, false, true]);
 }
 
 #[test]
@@ -98,17 +80,9 @@ fn delays_add_up_and_the_first_other_fault_wins() {
 fn chance_follows_the_seed_and_not_the_neighbours() {
     let draws = |seed, neighbour: bool| {
         let faults = Faults::new(seed);
-        faults.add(
-            Rule::new(Fault::Throttle)
-                .operation("GetRecords")
-                .chance(0.3),
-        );
+        faults.add(Rule::new(Fault::Throttle).operation("GetRecords").chance(0.3));
         if neighbour {
-            faults.add(
-                Rule::new(Fault::LostAfter)
-                    .operation("UpdateItem")
-                    .chance(0.5),
-            );
+            faults.add(Rule::new(Fault::LostAfter).operation("UpdateItem").chance(0.5));
         }
         let draw = |_| {
             faults.judge(at(0), &RENEWAL);

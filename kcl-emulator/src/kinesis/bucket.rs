@@ -31,10 +31,7 @@ impl Bucket {
 
     /// Takes `tokens`, whether or not they are there.
     pub(super) fn take(&mut self, now: Time, tokens: u64) {
-        self.paid_at = self
-            .paid_at
-            .max(now.nanos())
-            .saturating_add(self.price(tokens));
+        self.paid_at = self.paid_at.max(now.nanos()).saturating_add(self.price(tokens));
     }
 
     fn price(&self, tokens: u64) -> u64 {

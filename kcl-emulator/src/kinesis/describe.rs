@@ -114,11 +114,7 @@ impl Kinesis {
         now: Time,
         request: DescribeStream,
     ) -> Result<Described, Error> {
-        let DescribeStream {
-            target,
-            limit,
-            exclusive_start_shard_id,
-        } = request;
+        let DescribeStream { target, limit, exclusive_start_shard_id } = request;
         let mut checks = Checks::default();
         checks.between("limit", limit, 1, 10_000);
         checks.name("exclusiveStartShardId", exclusive_start_shard_id.as_deref());
@@ -129,23 +125,14 @@ impl Kinesis {
             Some(id) => shard_number(&id, &stream.name, &account)? + 1,
             None => 0,
         };
-        let limit = limit
-            .and_then(|limit| usize::try_from(limit).ok())
-            .unwrap_or(100);
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(100);
         stream.prune(now);
-        let mut rest = stream
-            .shards()
-            .range(after..)
-            .map(|(_, shard)| ShardView::of(shard));
+        let mut rest = stream.shards().range(after..).map(|(_, shard)| ShardView::of(shard));
         let shards = rest.by_ref().take(limit).collect();
         let has_more_shards = rest.next().is_some();
         drop(rest);
         Ok(Described {
-            stream_description: Description {
-                common: Common::of(stream),
-                shards,
-                has_more_shards,
-            },
+            stream_description: Description { common: Common::of(stream), shards, has_more_shards },
         })
     }
 

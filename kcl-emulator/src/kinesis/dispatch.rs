@@ -23,9 +23,9 @@ impl Kinesis {
                 self.tell(body, |this, request| this.decrease_retention(now, request))
             }
             "DeleteStream" => self.tell(body, |this, request| this.delete_stream(now, &request)),
-            "DescribeLimits" => self.ask(body, |this, _: serde::de::IgnoredAny| {
-                Ok(this.describe_limits())
-            }),
+            "DescribeLimits" => {
+                self.ask(body, |this, _: serde::de::IgnoredAny| Ok(this.describe_limits()))
+            }
             "DescribeStream" => self.ask(body, |this, request| this.describe_stream(now, request)),
             "DescribeStreamSummary" => {
                 self.ask(body, |this, request| this.describe_stream_summary(&request))
@@ -44,9 +44,7 @@ impl Kinesis {
             }
             "MergeShards" => self.tell(body, |this, request| this.merge_shards(now, request)),
             "PutRecord" => Ok(json::encode(&self.put_record(now, json::decode(body)?)?)),
-            "PutRecords" => Ok(json::encode(
-                &self.put_records_request(now, json::decode(body)?)?,
-            )),
+            "PutRecords" => Ok(json::encode(&self.put_records_request(now, json::decode(body)?)?)),
             "RemoveTagsFromStream" => self.tell(body, Self::remove_tags_from_stream),
             "SplitShard" => self.tell(body, |this, request| this.split_shard(now, request)),
             "UpdateMaxRecordSize" => self.tell(body, Self::update_max_record_size),
@@ -56,10 +54,7 @@ impl Kinesis {
             "UpdateStreamMode" => {
                 self.tell(body, |this, request| this.update_stream_mode(now, &request))
             }
-            _ => Err(Error::new(
-                Code::UnknownOperation,
-                format!("Unknown operation {operation}"),
-            )),
+            _ => Err(Error::new(Code::UnknownOperation, format!("Unknown operation {operation}"))),
         }
     }
 

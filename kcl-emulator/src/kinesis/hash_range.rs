@@ -43,11 +43,7 @@ pub(super) fn uniform(count: u32) -> impl Iterator<Item = HashRange> {
     let size = (u128::MAX / divisor).wrapping_add(u128::from(u128::MAX % divisor == divisor - 1));
     (1..=divisor).map(move |nth| HashRange {
         start: if nth == 1 { 0 } else { size * (nth - 1) },
-        end: if nth == divisor {
-            u128::MAX
-        } else {
-            size * nth - 1
-        },
+        end: if nth == divisor { u128::MAX } else { size * nth - 1 },
     })
 }
 
@@ -60,16 +56,8 @@ mod tests {
         for count in [1, 2, 3, 4, 7, 1000] {
             let ranges: Vec<_> = uniform(count).collect();
             assert_eq!(ranges.len(), count as usize);
-            assert_eq!(
-                (ranges[0].start, ranges[ranges.len() - 1].end),
-                (0, u128::MAX)
-            );
-            assert!(
-                ranges
-                    .windows(2)
-                    .all(|pair| pair[0].end + 1 == pair[1].start),
-                "{count}"
-            );
+            assert_eq!((ranges[0].start, ranges[ranges.len() - 1].end), (0, u128::MAX));
+            assert!(ranges.windows(2).all(|pair| pair[0].end + 1 == pair[1].start), "{count}");
         }
         assert_eq!(uniform(2).next().unwrap().end, (1 << 127) - 1);
     }
@@ -77,10 +65,7 @@ mod tests {
     #[test]
     fn routes_by_md5() {
         // md5("a") = 0cc175b9c0f1b6a831c399e269772661
-        assert_eq!(
-            of_partition_key("a"),
-            0x0cc1_75b9_c0f1_b6a8_31c3_99e2_6977_2661
-        );
+        assert_eq!(of_partition_key("a"), 0x0cc1_75b9_c0f1_b6a8_31c3_99e2_6977_2661);
     }
 
     #[test]
@@ -88,13 +73,7 @@ mod tests {
         for good in ["0", "1", "340282366920938463463374607431768211455"] {
             assert!(well_formed(good) && parse_explicit(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "00",
-            "-1",
-            "1x",
-            "3402823669209384634633746074317682114550",
-        ] {
+        for bad in ["", "00", "-1", "1x", "3402823669209384634633746074317682114550"] {
             assert!(!well_formed(bad), "{bad}");
         }
         assert!(parse_explicit("340282366920938463463374607431768211456").is_err());

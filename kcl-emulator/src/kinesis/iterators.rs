@@ -57,13 +57,8 @@ pub(super) struct Position {
     pub(super) index: u64,
 }
 
-const TYPES: [&str; 5] = [
-    "AFTER_SEQUENCE_NUMBER",
-    "LATEST",
-    "AT_TIMESTAMP",
-    "AT_SEQUENCE_NUMBER",
-    "TRIM_HORIZON",
-];
+const TYPES: [&str; 5] =
+    ["AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"];
 
 impl Kinesis {
     /// `GetShardIterator` for the shard with the number at the end of `shard_id`.
@@ -103,11 +98,9 @@ impl Kinesis {
         checks.present("shardIteratorType", shard_iterator_type.as_ref());
         checks.one_of("shardIteratorType", shard_iterator_type.as_deref(), &TYPES);
         let number = starting_sequence_number.as_deref();
-        checks.check(
-            number.is_none_or(well_formed),
-            "startingSequenceNumber",
-            || r"Member must satisfy regular expression pattern: 0|([1-9]\d{0,128})".to_owned(),
-        );
+        checks.check(number.is_none_or(well_formed), "startingSequenceNumber", || {
+            r"Member must satisfy regular expression pattern: 0|([1-9]\d{0,128})".to_owned()
+        });
         checks.finish()?;
         let stream = self.named(&target)?;
         let shard = shard_number(&shard_id.unwrap_or_default(), &stream, &self.account)?;
@@ -132,18 +125,10 @@ impl Kinesis {
         number: u32,
         index: impl FnOnce(&Shard, &str) -> Result<u64, Error>,
     ) -> Result<String, Error> {
-        let Self {
-            streams,
-            account,
-            limits,
-            sealer,
-            ..
-        } = self;
+        let Self { streams, account, limits, sealer, .. } = self;
         let stream = target::serving(streams, stream, account)?;
         let (generation, name) = (stream.generation, stream.name.clone());
-        let shard = stream
-            .shard(now, number)
-            .ok_or_else(|| no_shard(number, &name, account))?;
+        let shard = stream.shard(now, number).ok_or_else(|| no_shard(number, &name, account))?;
         let index = index(shard, account)?;
         if limits.iterators {
             if !shard.rates.iterators.has(now, 1) {
@@ -151,13 +136,7 @@ impl Kinesis {
             }
             shard.rates.iterators.take(now, 1);
         }
-        Ok(Position {
-            stream: name,
-            generation,
-            shard: number,
-            index,
-        }
-        .seal(*sealer, now))
+        Ok(Position { stream: name, generation, shard: number, index }.seal(*sealer, now))
     }
 }
 
@@ -189,20 +168,14 @@ impl Start {
 
 impl Position {
     pub(super) fn seal(&self, sealer: token::Sealer, now: Time) -> String {
-        let numbers = [
-            now.millis(),
-            self.generation,
-            u64::from(self.shard),
-            self.index,
-        ];
+        let numbers = [now.millis(), self.generation, u64::from(self.shard), self.index];
         sealer.seal(token::ITERATOR, numbers, &self.stream)
     }
 
     pub(super) fn unseal(sealer: token::Sealer, now: Time, iterator: &str) -> Result<Self, Error> {
         let invalid = || Error::invalid("Invalid ShardIterator.");
-        let ([made_at, generation, shard, index], stream) = sealer
-            .unseal(token::ITERATOR, iterator)
-            .ok_or_else(invalid)?;
+        let ([made_at, generation, shard, index], stream) =
+            sealer.unseal(token::ITERATOR, iterator).ok_or_else(invalid)?;
         let shard = u32::try_from(shard).map_err(|_| invalid())?;
         let age = now.millis().saturating_sub(made_at);
         if age > token::LIFE_MILLIS {
@@ -215,12 +188,7 @@ impl Position {
                 ),
             ));
         }
-        Ok(Self {
-            stream,
-            generation,
-            shard,
-            index,
-        })
+        Ok(Self { stream, generation, shard, index })
     }
 }
 
@@ -240,9 +208,9 @@ fn start_of(
         ("LATEST", None, _) => Ok(Start::Latest),
         ("AT_SEQUENCE_NUMBER", Some(text), _) => parse(text).map(Start::AtSequenceNumber),
         ("AFTER_SEQUENCE_NUMBER", Some(text), _) => parse(text).map(Start::AfterSequenceNumber),
-        ("AT_TIMESTAMP", None, Some(at)) => Ok(Start::AtTimestamp(
-            SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(at.0),
-        )),
+        ("AT_TIMESTAMP", None, Some(at)) => {
+            Ok(Start::AtTimestamp(SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(at.0)))
+        }
         ("AT_TIMESTAMP", None, None) => Err(Error::invalid(
             "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no \
              timestamp parameter.",

@@ -79,15 +79,8 @@ impl Kinesis {
     ) -> Result<ShardList, Error> {
         let mut checks = Checks::default();
         checks.between("maxResults", request.max_results, 1, 10_000);
-        checks.name(
-            "exclusiveStartShardId",
-            request.exclusive_start_shard_id.as_deref(),
-        );
-        checks.at_least(
-            "nextToken",
-            request.next_token.as_ref().map_or(1, String::len),
-            1,
-        );
+        checks.name("exclusiveStartShardId", request.exclusive_start_shard_id.as_deref());
+        checks.at_least("nextToken", request.next_token.as_ref().map_or(1, String::len), 1);
         if let Some(filter) = &request.shard_filter {
             checks.present("shardFilter.type", filter.r#type.as_ref());
             checks.one_of("shardFilter.type", filter.r#type.as_deref(), &TYPES);
@@ -105,17 +98,9 @@ impl Kinesis {
             Some(token) => self.place_of_token(now, token, request)?,
             None => self.place_of_request(request)?,
         };
-        let Self {
-            streams,
-            account,
-            sealer,
-            ..
-        } = self;
+        let Self { streams, account, sealer, .. } = self;
         let stream = target::serving(streams, &place.stream, account)?;
-        if place
-            .generation
-            .is_some_and(|generation| generation != stream.generation)
-        {
+        if place.generation.is_some_and(|generation| generation != stream.generation) {
             return Err(Error::invalid("Invalid NextToken."));
         }
         if created_at.is_some_and(|at| at.0 / 1000 != stream.created.secs()) {
@@ -133,33 +118,18 @@ impl Kinesis {
             let (kind, millis) = place.filter.code();
             sealer.seal(
                 token::LIST_SHARDS,
-                [
-                    now.millis(),
-                    stream.generation,
-                    u64::from(*number),
-                    kind,
-                    millis,
-                ],
+                [now.millis(), stream.generation, u64::from(*number), kind, millis],
                 &stream.name,
             )
         });
-        Ok(ShardList {
-            shards: page.into_iter().map(ShardView::of).collect(),
-            next_token,
-        })
+        Ok(ShardList { shards: page.into_iter().map(ShardView::of).collect(), next_token })
     }
 
     fn place_of_token(&self, now: Time, token: &str, request: &ListShards) -> Result<Place, Error> {
         let forbidden = [
             ("StreamName", request.target.stream_name.is_some()),
-            (
-                "StreamCreationTimestamp",
-                request.stream_creation_timestamp.is_some(),
-            ),
-            (
-                "ExclusiveStartShardId",
-                request.exclusive_start_shard_id.is_some(),
-            ),
+            ("StreamCreationTimestamp", request.stream_creation_timestamp.is_some()),
+            ("ExclusiveStartShardId", request.exclusive_start_shard_id.is_some()),
             ("ShardFilter", request.shard_filter.is_some()),
         ];
         if let Some((member, _)) = forbidden.iter().find(|(_, given)| *given) {
@@ -168,18 +138,13 @@ impl Kinesis {
             )));
         }
         let invalid = || Error::invalid("Invalid NextToken.");
-        let ([made_at, generation, from, kind, millis], stream) = self
-            .sealer
-            .unseal(token::LIST_SHARDS, token)
-            .ok_or_else(invalid)?;
+        let ([made_at, generation, from, kind, millis], stream) =
+            self.sealer.unseal(token::LIST_SHARDS, token).ok_or_else(invalid)?;
         if request.target.stream_arn.is_some() && self.named(&request.target)? != stream {
             return Err(invalid());
         }
         if now.millis().saturating_sub(made_at) > token::LIFE_MILLIS {
-            return Err(Error::new(
-                Code::ExpiredNextToken,
-                "The NextToken has expired.",
-            ));
+            return Err(Error::new(Code::ExpiredNextToken, "The NextToken has expired."));
         }
         Ok(Place {
             stream,
@@ -191,19 +156,12 @@ impl Kinesis {
 
     fn place_of_request(&self, request: &ListShards) -> Result<Place, Error> {
         if request.target.stream_name.is_none() && request.target.stream_arn.is_none() {
-            return Err(Error::invalid(
-                "Either NextToken or StreamName should be provided.",
-            ));
+            return Err(Error::invalid("Either NextToken or StreamName should be provided."));
         }
         let stream = self.named(&request.target)?;
         let mut after = request.exclusive_start_shard_id.as_deref();
         let mut filter = Filter::All;
-        if let Some(ShardFilter {
-            r#type,
-            shard_id,
-            timestamp,
-        }) = &request.shard_filter
-        {
+        if let Some(ShardFilter { r#type, shard_id, timestamp }) = &request.shard_filter {
             let r#type = r#type.as_deref().unwrap_or_default();
             if shard_id.is_some() != (r#type == "AFTER_SHARD_ID") {
                 return Err(Error::invalid(
@@ -227,12 +185,7 @@ impl Kinesis {
             Some(id) => shard_number(id, &stream, &self.account)? + 1,
             None => 0,
         };
-        Ok(Place {
-            stream,
-            generation: None,
-            from,
-            filter,
-        })
+        Ok(Place { stream, generation: None, from, filter })
     }
 }
 
@@ -243,12 +196,7 @@ impl Filter {
             shard.opened_at <= millis && shard.closed.is_none_or(|closed| closed.at >= millis)
         };
         // Reading these to their ends, and then their children, reads all there is.
-        let oldest = || {
-            shard
-                .parents
-                .iter()
-                .all(|parent| !stream.shards().contains_key(&parent))
-        };
+        let oldest = || shard.parents.iter().all(|parent| !stream.shards().contains_key(&parent));
         match self {
             Self::All => true,
             Self::AtTrimHorizon => oldest(),

@@ -128,11 +128,7 @@ impl Kinesis {
         let now = Time::from(now);
         self.settle(now);
         match self.dispatch(now, operation, body) {
-            Ok(body) => Reply {
-                status: 200,
-                error: None,
-                body,
-            },
+            Ok(body) => Reply { status: 200, error: None, body },
             Err(error) => Reply {
                 status: 400,
                 error: Some(error.code().name().to_owned()),

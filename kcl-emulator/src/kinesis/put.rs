@@ -76,22 +76,11 @@ impl Kinesis {
         checks.at_least("records", entries.len(), 1);
         checks.at_most("records", entries.len(), MAX_ENTRIES);
         checks.finish()?;
-        let Self {
-            streams,
-            account,
-            limits,
-            rng,
-            ..
-        } = self;
+        let Self { streams, account, limits, rng, .. } = self;
         let stream = target::serving(streams, stream, account)?;
         let mut checks = Checks::default();
         for (nth, entry) in (1..).zip(entries) {
-            check(
-                &mut checks,
-                || format!("records.{nth}.member."),
-                stream,
-                entry,
-            );
+            check(&mut checks, || format!("records.{nth}.member."), stream, entry);
         }
         checks.finish()?;
         let total: usize = entries.iter().map(size).sum();
@@ -120,12 +109,7 @@ impl Kinesis {
     ) -> Result<u64, Error> {
         let now = Time::from(now);
         self.settle(now);
-        let Self {
-            streams,
-            account,
-            rng,
-            ..
-        } = self;
+        let Self { streams, account, rng, .. } = self;
         let stream = target::serving(streams, stream, account)?;
         let mut buffer = BytesMut::new();
         let mut loaded = 0;
@@ -136,15 +120,7 @@ impl Kinesis {
             if buffer.capacity() < 1 << 16 {
                 buffer = BytesMut::with_capacity(1 << 20);
             }
-            append(
-                stream,
-                account,
-                Limits::none(),
-                now,
-                rng,
-                &mut buffer,
-                &entry,
-            )?;
+            append(stream, account, Limits::none(), now, rng, &mut buffer, &entry)?;
             loaded += 1;
         }
         Ok(loaded)
@@ -156,26 +132,12 @@ impl Kinesis {
         stream: &str,
         entry: &Entry<'_>,
     ) -> Result<Put, Error> {
-        let Self {
-            streams,
-            account,
-            limits,
-            rng,
-            ..
-        } = self;
+        let Self { streams, account, limits, rng, .. } = self;
         let stream = target::serving(streams, stream, account)?;
         let mut checks = Checks::default();
         check(&mut checks, String::new, stream, entry);
         checks.finish()?;
-        append(
-            stream,
-            account,
-            *limits,
-            now,
-            rng,
-            &mut BytesMut::new(),
-            entry,
-        )
+        append(stream, account, *limits, now, rng, &mut BytesMut::new(), entry)
     }
 }
 
@@ -210,19 +172,13 @@ fn append(
         .explicit_hash_key
         .unwrap_or_else(|| hash_range::of_partition_key(entry.partition_key));
     let Some((name, shard)) = stream.route(hash) else {
-        return Err(Error::new(
-            Code::ResourceNotFound,
-            "No open shard takes the hash key.",
-        ));
+        return Err(Error::new(Code::ResourceNotFound, "No open shard takes the hash key."));
     };
     if limits.writes && !take_write(shard, now, size(entry) as u64) {
         return Err(throttled(shard.number, name, account));
     }
     let sequence_number = shard.append(now, rng, buffer, entry.data, entry.partition_key);
-    Ok(Put {
-        shard_id: shard::id(shard.number),
-        sequence_number,
-    })
+    Ok(Put { shard_id: shard::id(shard.number), sequence_number })
 }
 
 fn take_write(shard: &mut Shard, now: Time, bytes: u64) -> bool {

@@ -85,11 +85,7 @@ impl Kinesis {
             explicit_hash_key,
             ..
         } = request;
-        let entry = RequestEntry {
-            data,
-            partition_key,
-            explicit_hash_key,
-        };
+        let entry = RequestEntry { data, partition_key, explicit_hash_key };
         let mut checks = Checks::default();
         entry.check(&mut checks, String::new);
         checks.finish()?;
@@ -100,10 +96,7 @@ impl Kinesis {
                 "ExclusiveMinimumSequenceNumber {text} used in PutRecord is invalid."
             )));
         }
-        let name = self.named(&Target {
-            stream_name,
-            stream_arn,
-        })?;
+        let name = self.named(&Target { stream_name, stream_arn })?;
         Ok(self.put_entry(now, &name, &entry.parse()?)?.into())
     }
 
@@ -112,11 +105,7 @@ impl Kinesis {
         now: Time,
         request: PutRecordsRequest<'_>,
     ) -> Result<PutRecordsReply, Error> {
-        let PutRecordsRequest {
-            stream_name,
-            stream_arn,
-            records,
-        } = request;
+        let PutRecordsRequest { stream_name, stream_arn, records } = request;
         let mut checks = Checks::default();
         checks.present("records", records.as_ref());
         let records = records.unwrap_or_default();
@@ -124,14 +113,8 @@ impl Kinesis {
             entry.check(&mut checks, || format!("records.{nth}.member."));
         }
         checks.finish()?;
-        let name = self.named(&Target {
-            stream_name,
-            stream_arn,
-        })?;
-        let entries = records
-            .iter()
-            .map(RequestEntry::parse)
-            .collect::<Result<Vec<_>, _>>()?;
+        let name = self.named(&Target { stream_name, stream_arn })?;
+        let entries = records.iter().map(RequestEntry::parse).collect::<Result<Vec<_>, _>>()?;
         let outcomes = self.put_entries(now, &name, &entries)?;
         Ok(PutRecordsReply {
             failed_record_count: outcomes.iter().filter(|outcome| outcome.is_err()).count(),
@@ -167,10 +150,7 @@ impl RequestEntry<'_> {
 
 impl From<Put> for PutRecordReply {
     fn from(put: Put) -> Self {
-        Self {
-            shard_id: put.shard_id,
-            sequence_number: put.sequence_number.to_string(),
-        }
+        Self { shard_id: put.shard_id, sequence_number: put.sequence_number.to_string() }
     }
 }
 

@@ -126,22 +126,15 @@ impl Kinesis {
         }
         checks.between("limit", request.limit, 1, i64::MAX);
         checks.finish()?;
-        let limit = request
-            .limit
-            .and_then(|limit| usize::try_from(limit).ok())
-            .unwrap_or(MAX_RECORDS);
+        let limit =
+            request.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_RECORDS);
         if limit > MAX_RECORDS {
-            return Err(Error::invalid(format!(
-                "Limit {limit} is greater than {MAX_RECORDS}."
-            )));
+            return Err(Error::invalid(format!("Limit {limit} is greater than {MAX_RECORDS}.")));
         }
         let iterator = request.shard_iterator.as_deref().unwrap_or_default();
         let position = Position::unseal(self.sealer, now, iterator)?;
         if request.stream_arn.is_some() {
-            let target = Target {
-                stream_name: None,
-                stream_arn: request.stream_arn.clone(),
-            };
+            let target = Target { stream_name: None, stream_arn: request.stream_arn.clone() };
             if self.named(&target)? != position.stream {
                 return Err(Error::invalid(
                     "ShardIterator does not belong to the stream of StreamARN.",
@@ -152,27 +145,13 @@ impl Kinesis {
     }
 
     fn page(&mut self, now: Time, position: Position, limit: usize) -> Result<Page<'_>, Error> {
-        let Self {
-            streams,
-            account,
-            limits,
-            sealer,
-            rng,
-            ..
-        } = self;
-        let Position {
-            stream: name,
-            generation,
-            shard: number,
-            index,
-        } = position;
+        let Self { streams, account, limits, sealer, rng, .. } = self;
+        let Position { stream: name, generation, shard: number, index } = position;
         let stream = target::serving(streams, &name, account)?;
         if stream.generation != generation {
             return Err(Error::invalid("Invalid ShardIterator."));
         }
-        let shard = stream
-            .shard(now, number)
-            .ok_or_else(|| no_shard(number, &name, account))?;
+        let shard = stream.shard(now, number).ok_or_else(|| no_shard(number, &name, account))?;
         if limits.reads
             && !(shard.rates.read_calls.has(now, 1) && shard.rates.read_bytes.has_any(now))
         {
@@ -186,17 +165,10 @@ impl Kinesis {
         }
 
         let stream: &Stream = stream;
-        let shard = stream
-            .shards()
-            .get(&number)
-            .ok_or_else(|| no_shard(number, &name, account))?;
+        let shard = stream.shards().get(&number).ok_or_else(|| no_shard(number, &name, account))?;
         let slice = shard.page(index, limit, MAX_BYTES);
         let all_read = slice.unread.is_none();
-        let behind_since = match (
-            slice.records.clone().next_back(),
-            slice.unread,
-            shard.closed,
-        ) {
+        let behind_since = match (slice.records.clone().next_back(), slice.unread, shard.closed) {
             (Some(last), Some(_), _) => Some(last.arrival_millis),
             (None, Some(next), _) => Some(next.arrival_millis),
             (_, None, Some(closed)) => Some(closed.at),
@@ -208,23 +180,10 @@ impl Kinesis {
         // AWS ends a closed shard with its last records or with an empty page after them: both occur.
         let ended = shard.closed.is_some() && all_read && (slice.records.len() == 0 || rng.bool());
         let child = |number| stream.shards().get(number).map(ChildShard::of);
-        let child_shards = if ended {
-            shard.children.iter().filter_map(child).collect()
-        } else {
-            Vec::new()
-        };
-        let next = Position {
-            stream: name,
-            generation,
-            shard: number,
-            index: slice.next_index,
-        };
+        let child_shards =
+            if ended { shard.children.iter().filter_map(child).collect() } else { Vec::new() };
+        let next = Position { stream: name, generation, shard: number, index: slice.next_index };
         let next_shard_iterator = (!ended).then(|| next.seal(*sealer, now));
-        Ok(Page {
-            records: slice.records,
-            next_shard_iterator,
-            millis_behind_latest,
-            child_shards,
-        })
+        Ok(Page { records: slice.records, next_shard_iterator, millis_behind_latest, child_shards })
     }
 }

@@ -12,14 +12,8 @@ impl Stream {
             return;
         };
         let HashRange { start, end } = shard.range;
-        let lower = self.open_shard(
-            now,
-            Parents::Split(number),
-            HashRange {
-                start,
-                end: hash - 1,
-            },
-        );
+        let lower =
+            self.open_shard(now, Parents::Split(number), HashRange { start, end: hash - 1 });
         let upper = self.open_shard(now, Parents::Split(number), HashRange { start: hash, end });
         self.close_shard(now, number, vec![lower, upper]);
     }

@@ -50,11 +50,7 @@ pub(super) struct ShardCountUpdate {
 
 impl Kinesis {
     pub(super) fn split_shard(&mut self, now: Time, request: SplitShard) -> Result<(), Error> {
-        let SplitShard {
-            target,
-            shard_to_split,
-            new_starting_hash_key,
-        } = request;
+        let SplitShard { target, shard_to_split, new_starting_hash_key } = request;
         let mut checks = Checks::default();
         checks.present("shardToSplit", shard_to_split.as_ref());
         checks.name("shardToSplit", shard_to_split.as_deref());
@@ -84,20 +80,13 @@ impl Kinesis {
         self.allow_shards(1)?;
         self.begin(now, &name, |until| Status::Updating {
             until,
-            change: Change::Split {
-                shard: number,
-                at: hash,
-            },
+            change: Change::Split { shard: number, at: hash },
         });
         Ok(())
     }
 
     pub(super) fn merge_shards(&mut self, now: Time, request: MergeShards) -> Result<(), Error> {
-        let MergeShards {
-            target,
-            shard_to_merge,
-            adjacent_shard_to_merge,
-        } = request;
+        let MergeShards { target, shard_to_merge, adjacent_shard_to_merge } = request;
         let mut checks = Checks::default();
         checks.present("shardToMerge", shard_to_merge.as_ref());
         checks.name("shardToMerge", shard_to_merge.as_deref());
@@ -133,26 +122,18 @@ impl Kinesis {
         now: Time,
         request: &UpdateShardCount,
     ) -> Result<ShardCountUpdate, Error> {
-        let UpdateShardCount {
-            target,
-            target_shard_count,
-            scaling_type,
-        } = request;
+        let UpdateShardCount { target, target_shard_count, scaling_type } = request;
         let mut checks = Checks::default();
         checks.present("targetShardCount", target_shard_count.as_ref());
         checks.between("targetShardCount", *target_shard_count, 1, 100_000);
         checks.present("scalingType", scaling_type.as_ref());
         checks.one_of("scalingType", scaling_type.as_deref(), &["UNIFORM_SCALING"]);
         checks.finish()?;
-        let wanted = target_shard_count
-            .and_then(|count| u32::try_from(count).ok())
-            .unwrap_or_default();
+        let wanted =
+            target_shard_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default();
         let stream = self.reshardable(target)?;
-        let (name, arn, current) = (
-            stream.name.clone(),
-            stream.arn.clone(),
-            stream.open_shards().len(),
-        );
+        let (name, arn, current) =
+            (stream.name.clone(), stream.arn.clone(), stream.open_shards().len());
         let target_shard_count = wanted as usize;
         let refuse = |what| {
             Err(Error::invalid(format!(

@@ -28,12 +28,7 @@ const CHUNK: u64 = 10_000_000_000_000_000_000;
 impl SequenceNumber {
     /// The number before the first record of a shard.
     pub(super) fn start(created_secs: u64, shard: u32) -> Self {
-        Self {
-            created_secs,
-            index: 0,
-            secs: created_secs,
-            shard,
-        }
+        Self { created_secs, index: 0, secs: created_secs, shard }
     }
 
     /// Reads the decimal form; `None` if it is no number of this layout.
@@ -94,10 +89,7 @@ impl fmt::Display for SequenceNumber {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "splits a wide number into its halves"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "splits a wide number into its halves")]
 fn low_high(wide: u128) -> (u64, u128) {
     (wide as u64, wide >> 64)
 }
@@ -127,12 +119,7 @@ mod tests {
                 0,
             ),
         ] {
-            let number = SequenceNumber {
-                created_secs,
-                index,
-                secs,
-                shard,
-            };
+            let number = SequenceNumber { created_secs, index, secs, shard };
             assert_eq!(SequenceNumber::parse(text), Some(number));
             assert_eq!(number.to_string(), text);
         }
@@ -140,15 +127,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_number_of_ours() {
-        for text in [
-            "",
-            "0",
-            "1",
-            "-1",
-            "4954x",
-            &"9".repeat(56),
-            &"4".repeat(129),
-        ] {
+        for text in ["", "0", "1", "-1", "4954x", &"9".repeat(56), &"4".repeat(129)] {
             assert_eq!(SequenceNumber::parse(text), None, "{text}");
         }
     }

@@ -52,18 +52,14 @@ impl Kinesis {
         direction: &str,
         fits: impl FnOnce(u32, u32) -> bool,
     ) -> Result<(), Error> {
-        let Retention {
-            target,
-            retention_period_hours,
-        } = request;
+        let Retention { target, retention_period_hours } = request;
         let mut checks = Checks::default();
         checks.present("retentionPeriodHours", retention_period_hours.as_ref());
         checks.finish()?;
         let wanted = retention_period_hours.unwrap_or_default();
         let stream = self.active(&target)?;
-        let Some(hours) = u32::try_from(wanted)
-            .ok()
-            .filter(|hours| (MIN_HOURS..=MAX_HOURS).contains(hours))
+        let Some(hours) =
+            u32::try_from(wanted).ok().filter(|hours| (MIN_HOURS..=MAX_HOURS).contains(hours))
         else {
             return Err(Error::invalid(format!(
                 "Minimum allowed retention period is {MIN_HOURS} hours and maximum is {MAX_HOURS} hours. Requested \
@@ -84,22 +80,14 @@ impl Kinesis {
     }
 
     pub(super) fn update_max_record_size(&mut self, request: MaxRecordSize) -> Result<(), Error> {
-        let MaxRecordSize {
-            stream_arn,
-            max_record_size,
-        } = request;
+        let MaxRecordSize { stream_arn, max_record_size } = request;
         let mut checks = Checks::default();
         checks.present("maxRecordSizeInKiB", max_record_size.as_ref());
         checks.between("maxRecordSizeInKiB", max_record_size, 1024, 10_240);
         checks.finish()?;
-        let stream = self.active(&Target {
-            stream_name: None,
-            stream_arn,
-        })?;
-        stream.max_record = max_record_size
-            .and_then(|kib| usize::try_from(kib).ok())
-            .unwrap_or_default()
-            << 10;
+        let stream = self.active(&Target { stream_name: None, stream_arn })?;
+        stream.max_record =
+            max_record_size.and_then(|kib| usize::try_from(kib).ok()).unwrap_or_default() << 10;
         Ok(())
     }
 }

@@ -129,11 +129,7 @@ impl Shard {
         let arrival_millis = now.millis().max(self.last_arrival);
         let index = self.next_index + rng.u64(..GAP);
         let secs = (arrival_millis / 1000).max(self.created_secs);
-        let sequence = SequenceNumber {
-            index,
-            secs,
-            ..self.starting()
-        };
+        let sequence = SequenceNumber { index, secs, ..self.starting() };
         self.next_index = index + 1;
         self.last_arrival = arrival_millis;
         self.records.push_back(Record {
@@ -147,11 +143,7 @@ impl Shard {
 
     /// Drops the records that arrived before `horizon` (milliseconds since the epoch).
     pub(super) fn trim(&mut self, horizon: u64) {
-        while self
-            .records
-            .front()
-            .is_some_and(|record| record.arrival_millis < horizon)
-        {
+        while self.records.front().is_some_and(|record| record.arrival_millis < horizon) {
             self.records.pop_front();
         }
     }
@@ -163,19 +155,13 @@ impl Shard {
 
     /// The index of the first record that arrived at `millis` or later, else the tip.
     pub(super) fn index_at(&self, millis: u64) -> u64 {
-        let place = self
-            .records
-            .partition_point(|record| record.arrival_millis < millis);
-        self.records
-            .get(place)
-            .map_or(self.next_index, |record| record.sequence.index)
+        let place = self.records.partition_point(|record| record.arrival_millis < millis);
+        self.records.get(place).map_or(self.next_index, |record| record.sequence.index)
     }
 
     /// The records from `index` on: at most `limit`, and at most `bytes` unless the first alone is larger.
     pub(super) fn page(&self, index: u64, limit: usize, bytes: usize) -> Slice<'_> {
-        let start = self
-            .records
-            .partition_point(|record| record.sequence.index < index);
+        let start = self.records.partition_point(|record| record.sequence.index < index);
         let (mut end, mut size) = (start, 0);
         for record in self.records.range(start..).take(limit) {
             if end > start && size + record.size() > bytes {
@@ -187,11 +173,7 @@ impl Shard {
         Slice {
             records: self.records.range(start..end),
             bytes: size,
-            next_index: if end > start {
-                self.records[end - 1].sequence.index + 1
-            } else {
-                index
-            },
+            next_index: if end > start { self.records[end - 1].sequence.index + 1 } else { index },
             unread: self.records.get(end),
         }
     }
@@ -217,10 +199,7 @@ pub(super) fn id(number: u32) -> String {
 /// Reads a shard id. Like AWS, takes any prefix and any number of zeros.
 pub(super) fn number(id: &str) -> Option<u32> {
     let digits = id.split('-').nth(1).unwrap_or(id);
-    let number = digits
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| digits.parse().ok())?;
+    let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?;
     number.filter(|number| *number <= i32::MAX.unsigned_abs())
 }
 
@@ -235,28 +214,16 @@ mod tests {
     }
 
     fn shard_with(arrivals: &[u64]) -> Shard {
-        let range = HashRange {
-            start: 0,
-            end: u128::MAX,
-        };
+        let range = HashRange { start: 0, end: u128::MAX };
         let mut shard = Shard::open(0, Parents::None, range, at(0).secs(), at(0));
         for millis in arrivals {
-            shard.append(
-                at(*millis),
-                &mut Rng::with_seed(1),
-                &mut BytesMut::new(),
-                &[0; 99],
-                "k",
-            );
+            shard.append(at(*millis), &mut Rng::with_seed(1), &mut BytesMut::new(), &[0; 99], "k");
         }
         shard
     }
 
     fn arrivals(slice: Slice<'_>) -> Vec<u64> {
-        slice
-            .records
-            .map(|record| record.arrival_millis - at(0).millis())
-            .collect()
+        slice.records.map(|record| record.arrival_millis - at(0).millis()).collect()
     }
 
     #[test]
@@ -302,13 +269,7 @@ mod tests {
         for good in ["shardId-000000000007", "shardId-7", "shard-7", "7"] {
             assert_eq!(number(good), Some(7), "{good}");
         }
-        for bad in [
-            "",
-            "shardId-",
-            "shardId-x",
-            "shardId-2147483648",
-            "shardId-1e3",
-        ] {
+        for bad in ["", "shardId-", "shardId-x", "shardId-2147483648", "shardId-1e3"] {
             assert_eq!(number(bad), None, "{bad}");
         }
     }

@@ -128,15 +128,13 @@ impl Stream {
 
     /// The oldest arrival time that is still kept, in milliseconds since the epoch.
     pub(super) fn horizon(&self, now: Time) -> u64 {
-        now.millis()
-            .saturating_sub(u64::from(self.retention_hours) * 3_600_000)
+        now.millis().saturating_sub(u64::from(self.retention_hours) * 3_600_000)
     }
 
     /// Forgets what is past retention: records, and closed shards all of whose records must be.
     pub(super) fn prune(&mut self, now: Time) {
         let horizon = self.horizon(now);
-        self.shards
-            .retain(|_, shard| shard.closed.is_none_or(|closed| closed.at >= horizon));
+        self.shards.retain(|_, shard| shard.closed.is_none_or(|closed| closed.at >= horizon));
         for shard in self.shards.values_mut() {
             shard.trim(horizon);
         }
@@ -177,10 +175,7 @@ impl Stream {
             .filter_map(|parent| self.shards.get(&parent))
             .map(|parent| parent.created_secs() + 1);
         let created_secs = after_parents.chain([now.secs()]).max().unwrap_or_default();
-        self.shards.insert(
-            number,
-            Shard::open(number, parents, range, created_secs, now),
-        );
+        self.shards.insert(number, Shard::open(number, parents, range, created_secs, now));
         self.open.insert(range.start, number);
         number
     }

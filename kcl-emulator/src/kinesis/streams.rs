@@ -89,13 +89,8 @@ pub(super) struct AccountLimits {
 
 impl Kinesis {
     pub(super) fn create_stream(&mut self, now: Time, request: CreateStream) -> Result<(), Error> {
-        let CreateStream {
-            stream_name,
-            shard_count,
-            stream_mode_details,
-            tags,
-            max_record_size,
-        } = request;
+        let CreateStream { stream_name, shard_count, stream_mode_details, tags, max_record_size } =
+            request;
         let mut checks = Checks::default();
         checks.present("streamName", stream_name.as_ref());
         checks.name("streamName", stream_name.as_deref());
@@ -104,9 +99,7 @@ impl Kinesis {
         check_mode(&mut checks, stream_mode_details.as_ref());
         checks.finish()?;
 
-        let mode = stream_mode_details
-            .as_ref()
-            .map_or(Mode::Provisioned, ModeDetails::mode);
+        let mode = stream_mode_details.as_ref().map_or(Mode::Provisioned, ModeDetails::mode);
         let shards = match (mode, shard_count) {
             (Mode::Provisioned, Some(count)) if count > 0 => {
                 u32::try_from(count).unwrap_or(u32::MAX)
@@ -127,18 +120,12 @@ impl Kinesis {
         tags::check(&tags, &BTreeMap::new())?;
         let name = stream_name.unwrap_or_default();
         if self.streams.contains_key(&name) {
-            let text = format!(
-                "Stream {name} under account {} already exists.",
-                self.account
-            );
+            let text = format!("Stream {name} under account {} already exists.", self.account);
             return Err(Error::new(Code::ResourceInUse, text));
         }
         self.allow_shards(shards as usize)?;
 
-        let arn = format!(
-            "arn:aws:kinesis:{}:{}:stream/{name}",
-            self.region, self.account
-        );
+        let arn = format!("arn:aws:kinesis:{}:{}:stream/{name}", self.region, self.account);
         self.generations += 1;
         let mut stream = Stream::new(name.clone(), arn, self.generations, now, mode);
         stream.tags = tags;
@@ -159,10 +146,7 @@ impl Kinesis {
     pub(super) fn list_streams(&mut self, request: &ListStreams) -> Result<StreamList, Error> {
         let mut checks = Checks::default();
         checks.between("limit", request.limit, 1, 10_000);
-        checks.name(
-            "exclusiveStartStreamName",
-            request.exclusive_start_stream_name.as_deref(),
-        );
+        checks.name("exclusiveStartStreamName", request.exclusive_start_stream_name.as_deref());
         checks.finish()?;
         let after = match &request.next_token {
             None => request.exclusive_start_stream_name.clone(),
@@ -171,10 +155,7 @@ impl Kinesis {
                 None => return Err(Error::invalid("Invalid NextToken.")),
             },
         };
-        let limit = request
-            .limit
-            .and_then(|limit| usize::try_from(limit).ok())
-            .unwrap_or(100);
+        let limit = request.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(100);
         let mut rest = self
             .streams
             .values()
@@ -185,14 +166,9 @@ impl Kinesis {
         Ok(StreamList {
             stream_names: page.iter().map(|stream| stream.name.clone()).collect(),
             has_more_streams,
-            next_token: last.map(|stream| {
-                self.sealer
-                    .seal(super::token::LIST_STREAMS, [], &stream.name)
-            }),
-            stream_summaries: page
-                .iter()
-                .map(|stream| StreamSummary::of(stream))
-                .collect(),
+            next_token: last
+                .map(|stream| self.sealer.seal(super::token::LIST_STREAMS, [], &stream.name)),
+            stream_summaries: page.iter().map(|stream| StreamSummary::of(stream)).collect(),
         })
     }
 
@@ -206,19 +182,11 @@ impl Kinesis {
         checks.present("streamModeDetails", request.stream_mode_details.as_ref());
         check_mode(&mut checks, request.stream_mode_details.as_ref());
         checks.finish()?;
-        let mode = request
-            .stream_mode_details
-            .as_ref()
-            .map_or(Mode::Provisioned, ModeDetails::mode);
-        let target = Target {
-            stream_name: None,
-            stream_arn: request.stream_arn.clone(),
-        };
+        let mode =
+            request.stream_mode_details.as_ref().map_or(Mode::Provisioned, ModeDetails::mode);
+        let target = Target { stream_name: None, stream_arn: request.stream_arn.clone() };
         let name = self.active(&target)?.name.clone();
-        self.begin(now, &name, |until| Status::Updating {
-            until,
-            change: Change::Mode(mode),
-        });
+        self.begin(now, &name, |until| Status::Updating { until, change: Change::Mode(mode) });
         Ok(())
     }
 
@@ -253,10 +221,7 @@ impl Kinesis {
     }
 
     fn shard_count(&self) -> usize {
-        self.streams
-            .values()
-            .map(|stream| stream.open_shards().len())
-            .sum()
+        self.streams.values().map(|stream| stream.open_shards().len()).sum()
     }
 }
 
@@ -274,9 +239,7 @@ impl StreamSummary {
 
 impl ModeDetails {
     pub(super) fn of(mode: Mode) -> Self {
-        Self {
-            stream_mode: Some(mode.name().to_owned()),
-        }
+        Self { stream_mode: Some(mode.name().to_owned()) }
     }
 
     fn mode(&self) -> Mode {
@@ -292,9 +255,5 @@ fn check_mode(checks: &mut Checks, details: Option<&ModeDetails>) {
     let Some(details) = details else { return };
     let modes = [Mode::Provisioned.name(), Mode::OnDemand.name()];
     checks.present("streamModeDetails.streamMode", details.stream_mode.as_ref());
-    checks.one_of(
-        "streamModeDetails.streamMode",
-        details.stream_mode.as_deref(),
-        &modes,
-    );
+    checks.one_of("streamModeDetails.streamMode", details.stream_mode.as_deref(), &modes);
 }

@@ -78,35 +78,22 @@ impl Kinesis {
     }
 
     pub(super) fn list_tags_for_stream(&mut self, request: &ListTags) -> Result<TagList, Error> {
-        let ListTags {
-            target,
-            exclusive_start_tag_key,
-            limit,
-        } = request;
+        let ListTags { target, exclusive_start_tag_key, limit } = request;
         let mut checks = Checks::default();
         checks.between("limit", *limit, 1, 50);
         checks.finish()?;
-        let limit = limit
-            .and_then(|limit| usize::try_from(limit).ok())
-            .unwrap_or(MAX_TAGS);
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_TAGS);
         let stream = self.existing(target)?;
-        let mut rest = stream.tags.iter().filter(|(key, _)| {
-            exclusive_start_tag_key
-                .as_ref()
-                .is_none_or(|after| *key > after)
-        });
+        let mut rest = stream
+            .tags
+            .iter()
+            .filter(|(key, _)| exclusive_start_tag_key.as_ref().is_none_or(|after| *key > after));
         let tags = rest
             .by_ref()
             .take(limit)
-            .map(|(key, value)| Tag {
-                key: key.clone(),
-                value: value.clone(),
-            })
+            .map(|(key, value)| Tag { key: key.clone(), value: value.clone() })
             .collect();
-        Ok(TagList {
-            tags,
-            has_more_tags: rest.next().is_some(),
-        })
+        Ok(TagList { tags, has_more_tags: rest.next().is_some() })
     }
 }
 
@@ -122,19 +109,14 @@ pub(super) fn check(
         checks.at_most("tags.value", value.chars().count(), 256);
     }
     checks.finish()?;
-    let legal = |text: &String| {
-        text.chars()
-            .all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c))
-    };
+    let legal =
+        |text: &String| text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c));
     if !tags.iter().all(|(key, value)| legal(key) && legal(value)) {
         return Err(Error::invalid(
             "Some tags contain invalid characters. Valid characters: Unicode letters, digits, white space, _ . : / = + - @.",
         ));
     }
-    let new = tags
-        .keys()
-        .filter(|key| !present.contains_key(*key))
-        .count();
+    let new = tags.keys().filter(|key| !present.contains_key(*key)).count();
     if present.len() + new > MAX_TAGS {
         return Err(Error::invalid(format!(
             "A stream cannot have more than {MAX_TAGS} tags associated with it."

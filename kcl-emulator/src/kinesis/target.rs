@@ -22,10 +22,7 @@ pub(super) struct Target {
 impl Kinesis {
     /// The name of the stream that a request means.
     pub(super) fn named(&self, target: &Target) -> Result<String, Error> {
-        let Target {
-            stream_name,
-            stream_arn,
-        } = target;
+        let Target { stream_name, stream_arn } = target;
         let mut checks = Checks::default();
         checks.name("streamName", stream_name.as_deref());
         checks.check(stream_arn.as_deref().is_none_or(|arn| arn_parts(arn).is_some()), "streamARN", || {
@@ -37,9 +34,7 @@ impl Kinesis {
             return stream_name.clone().ok_or_else(either);
         };
         if stream_name.as_deref().is_some_and(|name| name != of_arn) {
-            return Err(Error::invalid(
-                "StreamARN and StreamName must refer to the same stream.",
-            ));
+            return Err(Error::invalid("StreamARN and StreamName must refer to the same stream."));
         }
         if (region, account) != (&self.region, &self.account) {
             return Err(no_stream(of_arn, account));
@@ -50,12 +45,8 @@ impl Kinesis {
     /// A stream that exists, in whatever state.
     pub(super) fn existing(&mut self, target: &Target) -> Result<&mut Stream, Error> {
         let name = self.named(target)?;
-        let Self {
-            streams, account, ..
-        } = self;
-        streams
-            .get_mut(&name)
-            .ok_or_else(|| no_stream(&name, account))
+        let Self { streams, account, .. } = self;
+        streams.get_mut(&name).ok_or_else(|| no_stream(&name, account))
     }
 
     /// A stream that may change: it is active.
@@ -111,10 +102,7 @@ pub(super) fn throttled(number: u32, stream: &str, account: &str) -> Error {
 }
 
 fn no_stream(name: &str, account: &str) -> Error {
-    Error::new(
-        Code::ResourceNotFound,
-        format!("Stream {name} under account {account} not found."),
-    )
+    Error::new(Code::ResourceNotFound, format!("Stream {name} under account {account} not found."))
 }
 
 /// Region, account and name.
@@ -122,9 +110,7 @@ fn arn_parts(arn: &str) -> Option<(&str, &str, &str)> {
     let mut parts = arn.splitn(6, ':');
     let (head, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
     let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
-    let name = resource
-        .strip_prefix("stream/")
-        .filter(|name| !name.is_empty())?;
+    let name = resource.strip_prefix("stream/").filter(|name| !name.is_empty())?;
     (head == "arn" && partition.starts_with("aws") && service == "kinesis")
         .then_some((region, account, name))
 }

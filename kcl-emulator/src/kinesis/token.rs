@@ -75,19 +75,13 @@ mod tests {
     fn only_the_maker_reads_a_token() {
         let ours = Sealer::new(1);
         let token = ours.seal(7, [1, u64::MAX], "orders");
-        assert_eq!(
-            ours.unseal(7, &token),
-            Some(([1, u64::MAX], "orders".to_owned()))
-        );
+        assert_eq!(ours.unseal(7, &token), Some(([1, u64::MAX], "orders".to_owned())));
         assert_eq!(ours.unseal::<2>(8, &token), None);
         assert_eq!(Sealer::new(2).unseal::<2>(7, &token), None);
         for at in 0..token.len() {
             let mut broken = token.clone().into_bytes();
             broken[at] = if broken[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(
-                ours.unseal::<2>(7, &String::from_utf8(broken).unwrap()),
-                None
-            );
+            assert_eq!(ours.unseal::<2>(7, &String::from_utf8(broken).unwrap()), None);
         }
         for garbage in ["", "AAAA", "not base64!"] {
             assert_eq!(ours.unseal::<2>(7, garbage), None);

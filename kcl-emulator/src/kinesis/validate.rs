@@ -19,9 +19,7 @@ impl Checks {
     }
 
     pub(super) fn present<T>(&mut self, member: &str, value: Option<&T>) {
-        self.check(value.is_some(), member, || {
-            "Member must not be null".to_owned()
-        });
+        self.check(value.is_some(), member, || "Member must not be null".to_owned());
     }
 
     pub(super) fn at_least(&mut self, member: &str, length: usize, minimum: usize) {
@@ -49,9 +47,7 @@ impl Checks {
     /// A name of a stream or a shard: 1 to 128 of `[a-zA-Z0-9_.-]`.
     pub(super) fn name(&mut self, member: &str, value: Option<&str>) {
         let Some(value) = value else { return };
-        let fits = value
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        let fits = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         self.check(fits && !value.is_empty(), member, || {
             "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+".to_owned()
         });
@@ -67,16 +63,9 @@ impl Checks {
     }
 
     pub(super) fn one_of(&mut self, member: &str, value: Option<&str>, values: &[&str]) {
-        self.check(
-            value.is_none_or(|value| values.contains(&value)),
-            member,
-            || {
-                format!(
-                    "Member must satisfy enum value set: [{}]",
-                    values.join(", ")
-                )
-            },
-        );
+        self.check(value.is_none_or(|value| values.contains(&value)), member, || {
+            format!("Member must satisfy enum value set: [{}]", values.join(", "))
+        });
     }
 
     pub(super) fn finish(self) -> Result<(), Error> {
@@ -84,16 +73,9 @@ impl Checks {
         if failures.is_empty() {
             return Ok(());
         }
-        let errors = if failures.len() == 1 {
-            "error"
-        } else {
-            "errors"
-        };
-        let text = format!(
-            "{} validation {errors} detected: {}",
-            failures.len(),
-            failures.join("; ")
-        );
+        let errors = if failures.len() == 1 { "error" } else { "errors" };
+        let text =
+            format!("{} validation {errors} detected: {}", failures.len(), failures.join("; "));
         Err(Error::new(Code::Validation, text))
     }
 }

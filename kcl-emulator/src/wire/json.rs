@@ -16,18 +16,11 @@ use crate::kinesis::{Code, Error, Page, SequenceNumber};
 pub(crate) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
     // A derived shape would also read a list, member by member.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Error::new(
-            Code::Serialization,
-            "request body is no JSON object",
-        ));
+        return Err(Error::new(Code::Serialization, "request body is no JSON object"));
     }
     serde_json::from_slice(body).map_err(|error| {
         // Serde's own text would quote the value, which may be a payload.
-        let what = if error.is_data() {
-            "member of the wrong type"
-        } else {
-            "invalid JSON"
-        };
+        let what = if error.is_data() { "member of the wrong type" } else { "invalid JSON" };
         Error::new(
             Code::Serialization,
             format!("{what} at line {} column {}", error.line(), error.column()),
@@ -62,10 +55,7 @@ pub(crate) fn encode_page(page: &Page<'_>) -> Bytes {
         millis_behind_latest: page.millis_behind_latest(),
         child_shards: page.child_shards(),
     });
-    let records: usize = page
-        .records()
-        .map(|record| record.rendered().text.len() + 1)
-        .sum();
+    let records: usize = page.records().map(|record| record.rendered().text.len() + 1).sum();
     let mut out = Vec::with_capacity(HEAD.len() + records + 2 + tail.len());
     out.put_slice(HEAD);
     for (nth, record) in page.records().enumerate() {
@@ -113,18 +103,13 @@ impl Rendered {
             buffer,
             r#","ApproximateArrivalTimestamp":{secs}.{millis:03},"SequenceNumber":"{sequence}"}}"#
         );
-        Self {
-            text: buffer.split().freeze(),
-            data_len: data.len(),
-        }
+        Self { text: buffer.split().freeze(), data_len: data.len() }
     }
 
     /// The record's data, decoded again.
     pub(crate) fn data(&self) -> Vec<u8> {
         let start = DATA.len();
-        STANDARD
-            .decode(&self.text[start..start + encoded_len(self.data_len)])
-            .unwrap_or_default()
+        STANDARD.decode(&self.text[start..start + encoded_len(self.data_len)]).unwrap_or_default()
     }
 
     /// Bytes of the data before encoding.
@@ -148,13 +133,8 @@ mod tests {
                 .unwrap();
         let mut buffer = BytesMut::new();
         for data in [&b""[..], b"a", b"ab", b"abc", &[0xff; 1000]] {
-            let rendered = Rendered::new(
-                &mut buffer,
-                data,
-                "k\"\\\u{1}é",
-                1_459_799_926_048,
-                sequence,
-            );
+            let rendered =
+                Rendered::new(&mut buffer, data, "k\"\\\u{1}é", 1_459_799_926_048, sequence);
             assert_eq!(rendered.data(), data);
             let json: serde_json::Value = serde_json::from_slice(&rendered.text).unwrap();
             assert_eq!(json["Data"], STANDARD.encode(data));
@@ -171,19 +151,8 @@ mod tests {
             #[expect(dead_code, reason = "only its type matters")]
             n: Option<i64>,
         }
-        for body in [
-            &b""[..],
-            b"{",
-            b"[",
-            b"{\"n\":\"x\"}",
-            b"{\"n\":true}",
-            b"7",
-            b"[7]",
-        ] {
-            assert_eq!(
-                decode::<Shape>(body).unwrap_err().code(),
-                Code::Serialization
-            );
+        for body in [&b""[..], b"{", b"[", b"{\"n\":\"x\"}", b"{\"n\":true}", b"7", b"[7]"] {
+            assert_eq!(decode::<Shape>(body).unwrap_err().code(), Code::Serialization);
         }
         assert!(decode::<Shape>(b"{\"n\":null,\"other\":[1]}").is_ok());
     }

@@ -33,40 +33,18 @@ async fn it_says_where_it_listens_has_its_streams_and_stops_on_sigterm() {
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .endpoint_url(endpoint);
     let client = Client::new(&config.build());
-    let shards = client
-        .list_shards()
-        .stream_name("orders")
-        .send()
-        .await
-        .unwrap();
+    let shards = client.list_shards().stream_name("orders").send().await.unwrap();
     assert_eq!(shards.shards().len(), 4);
 
     let pid = child.id().unwrap().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .await
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
     assert!(child.wait().await.unwrap().success());
 }
 
 #[tokio::test]
 async fn it_refuses_what_it_does_not_understand() {
-    for arguments in [
-        ["--stream", "orders"],
-        ["--stream", "orders:many"],
-        ["--port", "70000"],
-    ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_kcl-emulator"))
-            .args(arguments)
-            .output();
-        assert_eq!(
-            output.await.unwrap().status.code(),
-            Some(2),
-            "{arguments:?}"
-        );
+    for arguments in [["--stream", "orders"], ["--stream", "orders:many"], ["--port", "70000"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kcl-emulator")).args(arguments).output();
+        assert_eq!(output.await.unwrap().status.code(), Some(2), "{arguments:?}");
     }
 }

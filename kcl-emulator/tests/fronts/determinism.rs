@@ -11,10 +11,8 @@ use crate::table::{TABLE, create, n, s};
 
 /// When each call ended, and how.
 fn history(seed: u64) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.unwrap().block_on(async {
         fastrand::seed(seed);
         let clock = EmulatorClock::starting_at(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
@@ -29,11 +27,7 @@ fn history(seed: u64) -> Vec<String> {
             workers.spawn(renew_often(emulator.clone(), worker));
         }
         let mut history = workers.join_all().await.concat();
-        history.push(format!(
-            "{:?} {:?}",
-            emulator.counts(),
-            emulator.faults().counts()
-        ));
+        history.push(format!("{:?} {:?}", emulator.counts(), emulator.faults().counts()));
         history
     })
 }

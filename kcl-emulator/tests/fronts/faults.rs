@@ -23,10 +23,7 @@ async fn emulator_with_a_lease() -> (Emulator, Client) {
 
 /// A client that shows each failure at once.
 fn without_retries(emulator: &Emulator) -> Client {
-    let config = emulator
-        .sdk_config()
-        .into_builder()
-        .retry_config(RetryConfig::disabled());
+    let config = emulator.sdk_config().into_builder().retry_config(RetryConfig::disabled());
     Client::new(&config.build())
 }
 
@@ -47,10 +44,7 @@ async fn counter_is(client: &Client, counter: u64) -> bool {
 }
 
 fn renewals(fault: Fault) -> Rule {
-    Rule::new(fault)
-        .service(Service::DynamoDb)
-        .operation("UpdateItem")
-        .body_contains(KEY)
+    Rule::new(fault).service(Service::DynamoDb).operation("UpdateItem").body_contains(KEY)
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,15 +72,10 @@ async fn each_fault_has_its_effect_and_its_face() {
 
     emulator.faults().add(renewals(Fault::Throttle).nth(1));
     let error = renew(&client, 1).await.unwrap_err();
-    assert_eq!(
-        code(&error).as_deref(),
-        Some("ProvisionedThroughputExceededException")
-    );
+    assert_eq!(code(&error).as_deref(), Some("ProvisionedThroughputExceededException"));
     assert!(counter_is(&setup, 1).await);
 
-    emulator
-        .faults()
-        .add(renewals(Fault::ErrorBefore(503)).nth(1));
+    emulator.faults().add(renewals(Fault::ErrorBefore(503)).nth(1));
     let error = renew(&client, 1).await.unwrap_err();
     assert_eq!(error.raw_response().map(|r| r.status().as_u16()), Some(503));
     assert!(counter_is(&setup, 1).await);
@@ -113,21 +102,12 @@ async fn each_fault_has_its_effect_and_its_face() {
     );
     assert!(counter_is(&setup, 3).await);
 
-    emulator
-        .faults()
-        .add(renewals(Fault::CutBody { at: 1 }).nth(1));
+    emulator.faults().add(renewals(Fault::CutBody { at: 1 }).nth(1));
     let error = renew(&client, 3).await.unwrap_err();
     assert!(matches!(&error, SdkError::ResponseError(_)), "{error:?}");
     assert!(counter_is(&setup, 4).await);
 
-    let kinds = [
-        "cut_body",
-        "custom",
-        "error_after",
-        "error_before",
-        "lost_after",
-        "lost_before",
-    ];
+    let kinds = ["cut_body", "custom", "error_after", "error_before", "lost_after", "lost_before"];
     let counts = emulator.faults().counts();
     assert!(kinds.iter().all(|kind| counts[kind] == 1), "{counts:?}");
 }
@@ -145,10 +125,9 @@ async fn a_lost_reply_makes_the_sdks_retry_lose_the_condition() {
 #[tokio::test(start_paused = true)]
 async fn latency_delays_the_effect_and_a_late_reply_does_not() {
     let (emulator, client) = emulator_with_a_lease().await;
-    for (fault, counter_meanwhile) in [
-        (Fault::Latency(Duration::from_secs(3)), 1),
-        (Fault::LateReply(Duration::from_secs(3)), 3),
-    ] {
+    for (fault, counter_meanwhile) in
+        [(Fault::Latency(Duration::from_secs(3)), 1), (Fault::LateReply(Duration::from_secs(3)), 3)]
+    {
         emulator.faults().clear();
         emulator.faults().add(renewals(fault));
         let started = emulator.clock().now();
@@ -173,11 +152,7 @@ async fn one_worker_is_cut_off_for_a_while() {
     });
     let now = emulator.clock().now();
     let window = now..now + Duration::from_secs(10);
-    emulator.faults().add(
-        Rule::new(Fault::LostBefore)
-            .caller("worker-1")
-            .during(window),
-    );
+    emulator.faults().add(Rule::new(Fault::LostBefore).caller("worker-1").during(window));
     renew(&workers[0], 1).await.unwrap_err();
     renew(&workers[1], 1).await.unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -192,31 +167,18 @@ async fn faults_look_the_same_over_a_socket() {
     let client = Client::new(&config.build());
 
     emulator.faults().add(renewals(Fault::LostBefore).nth(1));
-    assert!(matches!(
-        renew(&client, 1).await,
-        Err(SdkError::DispatchFailure(_))
-    ));
+    assert!(matches!(renew(&client, 1).await, Err(SdkError::DispatchFailure(_))));
     assert!(counter_is(&setup, 1).await);
 
     emulator.faults().add(renewals(Fault::LostAfter).nth(1));
-    assert!(matches!(
-        renew(&client, 1).await,
-        Err(SdkError::DispatchFailure(_))
-    ));
+    assert!(matches!(renew(&client, 1).await, Err(SdkError::DispatchFailure(_))));
     assert!(counter_is(&setup, 2).await);
 
-    emulator
-        .faults()
-        .add(renewals(Fault::CutBody { at: 1 }).nth(1));
-    assert!(matches!(
-        renew(&client, 2).await,
-        Err(SdkError::ResponseError(_))
-    ));
+    emulator.faults().add(renewals(Fault::CutBody { at: 1 }).nth(1));
+    assert!(matches!(renew(&client, 2).await, Err(SdkError::ResponseError(_))));
     assert!(counter_is(&setup, 3).await);
 
-    emulator
-        .faults()
-        .add(Rule::new(Fault::Throttle).caller("emulator").nth(1));
+    emulator.faults().add(Rule::new(Fault::Throttle).caller("emulator").nth(1));
     let error = renew(&client, 3).await.unwrap_err();
     assert_eq!(error.code(), Some("ProvisionedThroughputExceededException"));
     renew(&client, 3).await.unwrap();

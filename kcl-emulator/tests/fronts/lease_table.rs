@@ -26,60 +26,21 @@ pub(crate) async fn all(client: &Client) {
 }
 
 async fn tables_are_created_described_listed_and_deleted(client: &Client) {
-    let missing = client
-        .describe_table()
-        .table_name(TABLE)
-        .send()
-        .await
-        .unwrap_err();
-    assert!(
-        missing
-            .as_service_error()
-            .unwrap()
-            .is_resource_not_found_exception()
-    );
+    let missing = client.describe_table().table_name(TABLE).send().await.unwrap_err();
+    assert!(missing.as_service_error().unwrap().is_resource_not_found_exception());
 
     create(client).await;
     let again = create_request(client).send().await.unwrap_err();
-    assert!(
-        again
-            .as_service_error()
-            .unwrap()
-            .is_resource_in_use_exception()
-    );
+    assert!(again.as_service_error().unwrap().is_resource_in_use_exception());
 
-    let described = client
-        .describe_table()
-        .table_name(TABLE)
-        .send()
-        .await
-        .unwrap();
+    let described = client.describe_table().table_name(TABLE).send().await.unwrap();
     let described = described.table().unwrap();
     assert_eq!(described.table_status(), Some(&TableStatus::Active));
-    assert_eq!(
-        described.global_secondary_indexes()[0].index_name(),
-        Some(INDEX)
-    );
-    assert_eq!(
-        client.list_tables().send().await.unwrap().table_names(),
-        [TABLE]
-    );
+    assert_eq!(described.global_secondary_indexes()[0].index_name(), Some(INDEX));
+    assert_eq!(client.list_tables().send().await.unwrap().table_names(), [TABLE]);
 
-    client
-        .delete_table()
-        .table_name(TABLE)
-        .send()
-        .await
-        .unwrap();
-    assert!(
-        client
-            .list_tables()
-            .send()
-            .await
-            .unwrap()
-            .table_names()
-            .is_empty()
-    );
+    client.delete_table().table_name(TABLE).send().await.unwrap();
+    assert!(client.list_tables().send().await.unwrap().table_names().is_empty());
 }
 
 async fn items_are_put_and_got(client: &Client) {
@@ -105,14 +66,9 @@ async fn a_lost_condition_returns_the_rival(client: &Client) {
             .send()
     };
     let lost = take(4).await.unwrap_err().into_service_error();
-    let UpdateItemError::ConditionalCheckFailedException(lost) = lost else {
-        panic!("{lost:?}")
-    };
+    let UpdateItemError::ConditionalCheckFailedException(lost) = lost else { panic!("{lost:?}") };
     assert_eq!(lost.item, Some(lease("shard-1", "a", 5)));
-    assert_eq!(
-        take(5).await.unwrap().attributes,
-        Some(lease("shard-1", "b", 6))
-    );
+    assert_eq!(take(5).await.unwrap().attributes, Some(lease("shard-1", "b", 6)));
 
     let create = client
         .put_item()
@@ -120,11 +76,7 @@ async fn a_lost_condition_returns_the_rival(client: &Client) {
         .set_item(Some(lease("shard-1", "c", 0)))
         .condition_expression("attribute_not_exists(leaseKey)");
     let lost = create.send().await.unwrap_err();
-    assert!(
-        lost.as_service_error()
-            .unwrap()
-            .is_conditional_check_failed_exception()
-    );
+    assert!(lost.as_service_error().unwrap().is_conditional_check_failed_exception());
     let delete = client
         .delete_item()
         .table_name(TABLE)
@@ -132,11 +84,7 @@ async fn a_lost_condition_returns_the_rival(client: &Client) {
         .condition_expression("leaseOwner = :me")
         .expression_attribute_values(":me", s("a"));
     let lost = delete.send().await.unwrap_err();
-    assert!(
-        lost.as_service_error()
-            .unwrap()
-            .is_conditional_check_failed_exception()
-    );
+    assert!(lost.as_service_error().unwrap().is_conditional_check_failed_exception());
     assert_eq!(get(client, "shard-1").await, Some(lease("shard-1", "b", 6)));
 }
 
@@ -148,10 +96,7 @@ async fn owned_by(client: &Client, owner: &str) -> Vec<AttributeValue> {
         .key_condition_expression("leaseOwner = :owner")
         .expression_attribute_values(":owner", s(owner));
     let items = query.send().await.unwrap().items.unwrap_or_default();
-    items
-        .into_iter()
-        .filter_map(|mut item| item.remove("leaseKey"))
-        .collect()
+    items.into_iter().filter_map(|mut item| item.remove("leaseKey")).collect()
 }
 
 async fn an_update_moves_an_item_in_the_index(client: &Client) {
@@ -170,23 +115,13 @@ async fn a_scan_pages(client: &Client) {
     for shard in 0..25 {
         put(client, &format!("page-{shard:02}"), "p", shard).await;
     }
-    let mut pages = client
-        .scan()
-        .table_name(TABLE)
-        .limit(10)
-        .into_paginator()
-        .send();
+    let mut pages = client.scan().table_name(TABLE).limit(10).into_paginator().send();
     let (mut seen, mut count) = (Vec::new(), 0);
     while let Some(page) = pages.next().await {
         let page = page.unwrap();
         assert!(page.count() <= 10);
         count += 1;
-        seen.extend(
-            page.items
-                .unwrap_or_default()
-                .into_iter()
-                .map(|mut i| i.remove("leaseKey")),
-        );
+        seen.extend(page.items.unwrap_or_default().into_iter().map(|mut i| i.remove("leaseKey")));
     }
     assert!(count >= 3);
     for shard in 0..25 {
@@ -196,41 +131,19 @@ async fn a_scan_pages(client: &Client) {
 
 async fn batches_and_transactions(client: &Client) {
     let request = |key: &str| {
-        let put = PutRequest::builder()
-            .set_item(Some(lease(key, "batch", 1)))
-            .build()
-            .unwrap();
+        let put = PutRequest::builder().set_item(Some(lease(key, "batch", 1))).build().unwrap();
         WriteRequest::builder().put_request(put).build()
     };
     let writes = ["batch-0", "batch-1"].map(request).to_vec();
-    client
-        .batch_write_item()
-        .request_items(TABLE, writes)
-        .send()
-        .await
-        .unwrap();
-    let keys = ["batch-0", "batch-1"]
-        .map(|key| [("leaseKey".to_owned(), s(key))].into())
-        .to_vec();
-    let keys = KeysAndAttributes::builder()
-        .set_keys(Some(keys))
-        .build()
-        .unwrap();
-    let got = client
-        .batch_get_item()
-        .request_items(TABLE, keys)
-        .send()
-        .await
-        .unwrap();
+    client.batch_write_item().request_items(TABLE, writes).send().await.unwrap();
+    let keys = ["batch-0", "batch-1"].map(|key| [("leaseKey".to_owned(), s(key))].into()).to_vec();
+    let keys = KeysAndAttributes::builder().set_keys(Some(keys)).build().unwrap();
+    let got = client.batch_get_item().request_items(TABLE, keys).send().await.unwrap();
     assert_eq!(got.responses.unwrap()[TABLE].len(), 2);
 
     let put = |key: &str| {
-        let put = Put::builder()
-            .table_name(TABLE)
-            .set_item(Some(lease(key, "t", 1)));
-        TransactWriteItem::builder()
-            .put(put.build().unwrap())
-            .build()
+        let put = Put::builder().table_name(TABLE).set_item(Some(lease(key, "t", 1)));
+        TransactWriteItem::builder().put(put.build().unwrap()).build()
     };
     let check = ConditionCheck::builder()
         .table_name(TABLE)
@@ -239,32 +152,18 @@ async fn batches_and_transactions(client: &Client) {
         .build()
         .unwrap();
     let check = TransactWriteItem::builder().condition_check(check).build();
-    let failed = client
-        .transact_write_items()
-        .transact_items(put("child-0"))
-        .transact_items(check);
+    let failed = client.transact_write_items().transact_items(put("child-0")).transact_items(check);
     let failed = failed.send().await.unwrap_err().into_service_error();
     let TransactWriteItemsError::TransactionCanceledException(failed) = failed else {
         panic!("{failed:?}")
     };
-    let codes: Vec<_> = failed
-        .cancellation_reasons()
-        .iter()
-        .map(|r| r.code())
-        .collect();
+    let codes: Vec<_> = failed.cancellation_reasons().iter().map(|r| r.code()).collect();
     assert_eq!(codes, [Some("None"), Some("ConditionalCheckFailed")]);
     assert_eq!(get(client, "child-0").await, None);
 
-    let parent = Delete::builder()
-        .table_name(TABLE)
-        .key("leaseKey", s("batch-0"))
-        .build()
-        .unwrap();
+    let parent = Delete::builder().table_name(TABLE).key("leaseKey", s("batch-0")).build().unwrap();
     let parent = TransactWriteItem::builder().delete(parent).build();
-    let split = client
-        .transact_write_items()
-        .transact_items(put("child-0"))
-        .transact_items(parent);
+    let split = client.transact_write_items().transact_items(put("child-0")).transact_items(parent);
     split.send().await.unwrap();
     assert_eq!(get(client, "child-0").await, Some(lease("child-0", "t", 1)));
     assert_eq!(get(client, "batch-0").await, None);
@@ -272,17 +171,9 @@ async fn batches_and_transactions(client: &Client) {
 
 async fn backups_and_tags(client: &Client) {
     let status = async || {
-        let backups = client
-            .describe_continuous_backups()
-            .table_name(TABLE)
-            .send()
-            .await
-            .unwrap();
+        let backups = client.describe_continuous_backups().table_name(TABLE).send().await.unwrap();
         let backups = backups.continuous_backups_description.unwrap();
-        backups
-            .point_in_time_recovery_description
-            .unwrap()
-            .point_in_time_recovery_status
+        backups.point_in_time_recovery_description.unwrap().point_in_time_recovery_status
     };
     assert_eq!(status().await, Some(PointInTimeRecoveryStatus::Disabled));
     let on = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true);
@@ -294,55 +185,23 @@ async fn backups_and_tags(client: &Client) {
         .await
         .unwrap();
     assert_eq!(status().await, Some(PointInTimeRecoveryStatus::Enabled));
-    let missing = client
-        .describe_continuous_backups()
-        .table_name("no-such-table");
+    let missing = client.describe_continuous_backups().table_name("no-such-table");
     let missing = missing.send().await.unwrap_err().into_service_error();
     assert!(missing.is_table_not_found_exception());
 
-    let table = client
-        .describe_table()
-        .table_name(TABLE)
-        .send()
-        .await
-        .unwrap()
-        .table
-        .unwrap();
+    let table = client.describe_table().table_name(TABLE).send().await.unwrap().table.unwrap();
     let arn = table.table_arn.unwrap();
     let tag = Tag::builder().key("team").value("orders").build().unwrap();
-    client
-        .tag_resource()
-        .resource_arn(&arn)
-        .tags(tag.clone())
-        .send()
-        .await
-        .unwrap();
-    let tags = client
-        .list_tags_of_resource()
-        .resource_arn(&arn)
-        .send()
-        .await
-        .unwrap();
+    client.tag_resource().resource_arn(&arn).tags(tag.clone()).send().await.unwrap();
+    let tags = client.list_tags_of_resource().resource_arn(&arn).send().await.unwrap();
     assert_eq!(tags.tags(), [tag]);
 }
 
 async fn bad_requests_get_awss_errors(client: &Client) {
     let unknown = client.list_backups().send().await.unwrap_err();
     assert_eq!(unknown.code(), Some("UnknownOperationException"));
-    let get = client
-        .get_item()
-        .table_name(TABLE)
-        .key("wrongKey", s("shard-0"));
-    assert_eq!(
-        get.send().await.unwrap_err().code(),
-        Some("ValidationException")
-    );
-    let get = client
-        .get_item()
-        .table_name("no-such-table")
-        .key("leaseKey", s("shard-0"));
-    assert_eq!(
-        get.send().await.unwrap_err().code(),
-        Some("ResourceNotFoundException")
-    );
+    let get = client.get_item().table_name(TABLE).key("wrongKey", s("shard-0"));
+    assert_eq!(get.send().await.unwrap_err().code(), Some("ValidationException"));
+    let get = client.get_item().table_name("no-such-table").key("leaseKey", s("shard-0"));
+    assert_eq!(get.send().await.unwrap_err().code(), Some("ResourceNotFoundException"));
 }

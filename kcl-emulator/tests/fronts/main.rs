@@ -1,10 +1,6 @@
 //! Both fronts, driven by the real SDK and by bare HTTP.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 mod binary;
 mod determinism;
@@ -23,10 +19,7 @@ use kcl_emulator::{Emulator, Server};
 
 /// The emulator on a loopback port, and a configuration whose clients go there through real sockets.
 async fn over_a_socket(emulator: &Emulator) -> (Server, SdkConfig) {
-    let server = emulator
-        .serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-        .await
-        .unwrap();
+    let server = emulator.serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
     let http: SharedHttpClient = aws_smithy_http_client::Builder::new().build_http();
     let config = emulator
         .sdk_config()

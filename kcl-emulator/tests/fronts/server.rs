@@ -16,10 +16,7 @@ const JSON: &str = "application/x-amz-json-1.0";
 const LIST_TABLES: &str = "DynamoDB_20120810.ListTables";
 
 async fn start(emulator: &Emulator) -> Server {
-    emulator
-        .serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-        .await
-        .unwrap()
+    emulator.serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap()
 }
 
 fn post(target: Option<&str>, content_type: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
@@ -43,10 +40,7 @@ impl Connection {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         let mut driver = JoinSet::new();
         driver.spawn(async { drop(connection.await) });
-        Self {
-            sender,
-            _driver: driver,
-        }
+        Self { sender, _driver: driver }
     }
 
     async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<(StatusCode, String)> {
@@ -72,21 +66,9 @@ async fn it_answers_what_it_knows_and_refuses_the_rest() {
         (post(None, JSON, "{}"), 400, unknown),
         (post(Some("S3.ListBuckets"), JSON, "{}"), 400, unknown),
         (post(Some("ListTables"), JSON, "{}"), 400, unknown),
-        (
-            post(Some("DynamoDB_20120810.Nothing"), JSON, "{}"),
-            400,
-            unknown_to_dynamodb,
-        ),
-        (
-            post(Some(LIST_TABLES), "text/plain", "{}"),
-            400,
-            unknown_to_dynamodb,
-        ),
-        (
-            post(Some(LIST_TABLES), JSON, "{}"),
-            200,
-            r#"{"TableNames":[]}"#,
-        ),
+        (post(Some("DynamoDB_20120810.Nothing"), JSON, "{}"), 400, unknown_to_dynamodb),
+        (post(Some(LIST_TABLES), "text/plain", "{}"), 400, unknown_to_dynamodb),
+        (post(Some(LIST_TABLES), JSON, "{}"), 200, r#"{"TableNames":[]}"#),
         (
             post(Some(LIST_TABLES), JSON, "{"),
             400,
@@ -97,10 +79,7 @@ async fn it_answers_what_it_knows_and_refuses_the_rest() {
         assert_eq!((got.0.as_u16(), got.1.as_str()), (status, body));
     }
     let cbor = post(Some(LIST_TABLES), "application/x-amz-cbor-1.1", "");
-    assert_eq!(
-        connection.send(cbor).await.unwrap().0,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE
-    );
+    assert_eq!(connection.send(cbor).await.unwrap().0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
 
 #[tokio::test]
@@ -109,10 +88,7 @@ async fn bodies_may_be_as_large_as_the_services_allow_but_not_endless() {
     let server = start(&emulator).await;
     let padded = |size: usize| post(Some(LIST_TABLES), JSON, "{}".to_owned() + &" ".repeat(size));
     let mut connection = Connection::open(&server).await;
-    assert_eq!(
-        connection.send(padded(16 << 20)).await.unwrap().0,
-        StatusCode::OK
-    );
+    assert_eq!(connection.send(padded(16 << 20)).await.unwrap().0, StatusCode::OK);
     // Refused by an answer, or by closing while the client still writes.
     match connection.send(padded(33 << 20)).await {
         Ok((status, _)) => assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE),
@@ -126,9 +102,8 @@ async fn it_speaks_http2_without_tls() {
     let emulator = Emulator::builder().build();
     let server = start(&emulator).await;
     let stream = TcpStream::connect(server.local_addr()).await.unwrap();
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .unwrap();
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     let mut driver = JoinSet::new();
     driver.spawn(connection);
     let mut request = post(Some(LIST_TABLES), JSON, "{}");
@@ -141,15 +116,11 @@ async fn it_speaks_http2_without_tls() {
 #[tokio::test]
 async fn a_graceful_stop_answers_what_is_under_way() {
     let emulator = Emulator::builder().build();
-    emulator
-        .faults()
-        .add(Rule::new(Fault::LateReply(Duration::from_millis(300))));
+    emulator.faults().add(Rule::new(Fault::LateReply(Duration::from_millis(300))));
     let server = start(&emulator).await;
     let address = server.local_addr();
     let mut idle = Connection::open(&server).await;
-    idle.send(Request::get("/health").body(Full::default()).unwrap())
-        .await
-        .unwrap();
+    idle.send(Request::get("/health").body(Full::default()).unwrap()).await.unwrap();
     let mut busy = Connection::open(&server).await;
     let answer = busy.send(post(Some(LIST_TABLES), JSON, "{}"));
     let stop = async {
@@ -168,13 +139,7 @@ async fn dropping_it_closes_everything() {
     let emulator = Emulator::builder().build();
     let server = start(&emulator).await;
     let mut connection = Connection::open(&server).await;
-    connection
-        .send(post(Some(LIST_TABLES), JSON, "{}"))
-        .await
-        .unwrap();
+    connection.send(post(Some(LIST_TABLES), JSON, "{}")).await.unwrap();
     drop(server);
-    connection
-        .send(post(Some(LIST_TABLES), JSON, "{}"))
-        .await
-        .unwrap_err();
+    connection.send(post(Some(LIST_TABLES), JSON, "{}")).await.unwrap_err();
 }

@@ -21,13 +21,9 @@ pub(crate) fn n(value: u64) -> AttributeValue {
 }
 
 pub(crate) fn lease(key: &str, owner: &str, counter: u64) -> HashMap<String, AttributeValue> {
-    [
-        ("leaseKey", s(key)),
-        ("leaseOwner", s(owner)),
-        ("leaseCounter", n(counter)),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    [("leaseKey", s(key)), ("leaseOwner", s(owner)), ("leaseCounter", n(counter))]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
 }
 
 pub(crate) async fn create(client: &Client) {
@@ -36,11 +32,7 @@ pub(crate) async fn create(client: &Client) {
 
 pub(crate) fn create_request(client: &Client) -> CreateTableFluentBuilder {
     let key = |name: &str| {
-        KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(KeyType::Hash)
-            .build()
-            .unwrap()
+        KeySchemaElement::builder().attribute_name(name).key_type(KeyType::Hash).build().unwrap()
     };
     let attribute = |name: &str| {
         AttributeDefinition::builder()
@@ -52,11 +44,7 @@ pub(crate) fn create_request(client: &Client) -> CreateTableFluentBuilder {
     let index = GlobalSecondaryIndex::builder()
         .index_name(INDEX)
         .key_schema(key("leaseOwner"))
-        .projection(
-            Projection::builder()
-                .projection_type(ProjectionType::All)
-                .build(),
-        )
+        .projection(Projection::builder().projection_type(ProjectionType::All).build())
         .build()
         .unwrap();
     client
@@ -71,20 +59,10 @@ pub(crate) fn create_request(client: &Client) -> CreateTableFluentBuilder {
 
 pub(crate) async fn put(client: &Client, key: &str, owner: &str, counter: u64) {
     let item = lease(key, owner, counter);
-    client
-        .put_item()
-        .table_name(TABLE)
-        .set_item(Some(item))
-        .send()
-        .await
-        .unwrap();
+    client.put_item().table_name(TABLE).set_item(Some(item)).send().await.unwrap();
 }
 
 pub(crate) async fn get(client: &Client, key: &str) -> Option<HashMap<String, AttributeValue>> {
-    let get = client
-        .get_item()
-        .table_name(TABLE)
-        .key("leaseKey", s(key))
-        .consistent_read(true);
+    let get = client.get_item().table_name(TABLE).key("leaseKey", s(key)).consistent_read(true);
     get.send().await.unwrap().item
 }

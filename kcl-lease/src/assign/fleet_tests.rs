@@ -31,11 +31,7 @@ impl Fleet {
             (key(&format!("s{n:03}")), owner.map(id))
         };
         Self {
-            workers: kinds
-                .iter()
-                .enumerate()
-                .map(|(n, kind)| (id(n), *kind))
-                .collect(),
+            workers: kinds.iter().enumerate().map(|(n, kind)| (id(n), *kind)).collect(),
             leases: owners.iter().enumerate().map(owned).collect(),
             rng: fastrand::Rng::with_seed(seed),
             moves: 0,
@@ -73,30 +69,14 @@ impl Fleet {
     fn ours(&self, view: &View, worker: &WorkerId, now: Instant) -> Vec<LeaseKey> {
         let holds = |(_, owner): &(_, &Option<WorkerId>)| owner.as_ref() == Some(worker);
         let held = self.leases.iter().filter(holds).map(|(key, _)| key.clone());
-        let me = Me {
-            worker,
-            held: &held.collect(),
-            shunned: &BTreeSet::new(),
-            max_leases: None,
-        };
+        let me = Me { worker, held: &held.collect(), shunned: &BTreeSet::new(), max_leases: None };
         let moves = plan(view, &me, now, &mut self.rng.clone());
-        moves
-            .into_iter()
-            .map(|(Move::Take(claim) | Move::Steal(claim))| claim.lease.key)
-            .collect()
+        moves.into_iter().map(|(Move::Take(claim) | Move::Steal(claim))| claim.lease.key).collect()
     }
 
     fn counts(&self) -> Vec<usize> {
-        let owned = |worker| {
-            self.leases
-                .values()
-                .filter(|o| o.as_ref() == Some(worker))
-                .count()
-        };
-        self.workers
-            .iter()
-            .map(|(worker, _)| owned(worker))
-            .collect()
+        let owned = |worker| self.leases.values().filter(|o| o.as_ref() == Some(worker)).count();
+        self.workers.iter().map(|(worker, _)| owned(worker)).collect()
     }
 
     fn is_balanced(&self) -> bool {
@@ -126,11 +106,8 @@ fn java(
     }
     let target = leases.len().div_ceil(counts.len());
     let need = target.saturating_sub(counts[me]);
-    let mut free: Vec<_> = leases
-        .iter()
-        .filter(|(_, o)| o.is_none())
-        .map(|(k, _)| k.clone())
-        .collect();
+    let mut free: Vec<_> =
+        leases.iter().filter(|(_, o)| o.is_none()).map(|(k, _)| k.clone()).collect();
     if !free.is_empty() {
         rng.shuffle(&mut free);
         free.truncate(need);
@@ -141,10 +118,7 @@ fn java(
     if need == 0 || *count < target || (spare == 0 && need == 1) {
         return Vec::new();
     }
-    let of_most: Vec<_> = leases
-        .iter()
-        .filter(|(_, o)| o.as_ref() == Some(most))
-        .collect();
+    let of_most: Vec<_> = leases.iter().filter(|(_, o)| o.as_ref() == Some(most)).collect();
     vec![rng.choice(of_most).unwrap().0.clone()]
 }
 

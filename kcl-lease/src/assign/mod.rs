@@ -80,11 +80,7 @@ pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::R
         available.sort_by_key(|(_, since)| *since);
         let overdue = available.partition_point(|(_, since)| *since + patience <= now);
         for (lease, _) in available.iter().take(need.max(overdue).min(room)) {
-            let why = if lease.owner.is_some() {
-                "expired"
-            } else {
-                "free"
-            };
+            let why = if lease.owner.is_some() { "expired" } else { "free" };
             moves.push(Move::Take(claim(view, lease, why)));
         }
     } else if board.own.is_empty() {
@@ -189,19 +185,12 @@ pub(crate) fn is_startable(view: &View, lease: &Lease) -> bool {
 }
 
 fn parents(lease: &Lease) -> impl Iterator<Item = LeaseKey> {
-    lease
-        .parents
-        .iter()
-        .map(|parent| lease.key.sibling(parent.clone()))
+    lease.parents.iter().map(|parent| lease.key.sibling(parent.clone()))
 }
 
 fn claim(view: &View, lease: &Lease, why: &'static str) -> Claim {
     let unseen = parents(lease).filter(|parent| view.get(parent).is_none());
-    let verify = if lease.position.has_progressed() {
-        Vec::new()
-    } else {
-        unseen.collect()
-    };
+    let verify = if lease.position.has_progressed() { Vec::new() } else { unseen.collect() };
     let lease = lease.clone();
     Claim { lease, verify, why }
 }

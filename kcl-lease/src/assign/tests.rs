@@ -22,20 +22,9 @@ fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
             _ => 3 * TEN,
         };
         let owner = owner.trim_end_matches('!');
-        let mut lease = lease(
-            shard,
-            if matches!(owner, "-" | "END") {
-                ""
-            } else {
-                owner
-            },
-            1,
-        );
-        lease.parents = parents
-            .split(',')
-            .filter(|p| !p.is_empty())
-            .map(|p| p.parse().unwrap())
-            .collect();
+        let mut lease = lease(shard, if matches!(owner, "-" | "END") { "" } else { owner }, 1);
+        lease.parents =
+            parents.split(',').filter(|p| !p.is_empty()).map(|p| p.parse().unwrap()).collect();
         if owner == "END" {
             lease.position = Position::ShardEnd;
         }
@@ -100,11 +89,7 @@ fn what_is_stolen() {
         ("a:bar b:bar c:me", "c", ""),         // a difference of one: stays
         ("a:bar b:bar c:bar d:me", "d", "~c"), // 3:1 -> 2:2
         ("a:bar b:baz c:baz d:baz e:baz f:baz", "", "~e ~f"), // from the most loaded
-        (
-            "a:bar b:bar c:bar d:bar e:baz f:baz g:baz h:baz",
-            "",
-            "~d ~h",
-        ), // ends at 3 3 2
+        ("a:bar b:bar c:bar d:bar e:baz f:baz g:baz h:baz", "", "~d ~h"), // ends at 3 3 2
         ("a:bar b:bar c:bar d:-<a e:-<a f:-<a", "", "~c"), // blocked ones do not count
         ("a:bar shunned:bar shunned2:bar", "", "~a"),
         ("shunned:bar shunned2:bar", "", ""),
@@ -134,28 +119,18 @@ fn an_absent_parent_is_verified_until_the_child_has_progressed() {
     let (now, mut view) = (start(), View::new(TEN));
     let mut child = lease("child", "", 0);
     child.parents = ["a".parse().unwrap(), "b".parse().unwrap()].into();
-    let ended = Lease {
-        position: Position::ShardEnd,
-        ..lease("a", "bar", 9)
-    };
+    let ended = Lease { position: Position::ShardEnd, ..lease("a", "bar", 9) };
     view.observe(ended, now);
-    for (position, verify) in [
-        (Position::TrimHorizon, vec![key("b")]),
-        (Position::at("5".parse().unwrap(), 0), vec![]),
-    ] {
+    for (position, verify) in
+        [(Position::TrimHorizon, vec![key("b")]), (Position::at("5".parse().unwrap(), 0), vec![])]
+    {
         child.position = position;
         view.observe(child.clone(), now);
         let (held, shunned) = (BTreeSet::new(), BTreeSet::new());
-        let me = Me {
-            worker: &"me".parse().unwrap(),
-            held: &held,
-            shunned: &shunned,
-            max_leases: None,
-        };
+        let me =
+            Me { worker: &"me".parse().unwrap(), held: &held, shunned: &shunned, max_leases: None };
         let moves = plan(&view, &me, now, &mut fastrand::Rng::with_seed(1));
-        let [Move::Take(claim)] = &moves[..] else {
-            panic!("{moves:?}")
-        };
+        let [Move::Take(claim)] = &moves[..] else { panic!("{moves:?}") };
         assert_eq!(claim.verify, verify);
     }
 }

@@ -34,11 +34,8 @@ impl Coordinator {
         let taken = stream::iter(moves).map(|planned| {
             let (taker, control) = (taker.clone(), control.clone());
             async move {
-                let taken = if control.is_taking() {
-                    Some(taker.take(&planned).await)
-                } else {
-                    None
-                };
+                let taken =
+                    if control.is_taking() { Some(taker.take(&planned).await) } else { None };
                 (planned, taken)
             }
         });
@@ -71,11 +68,7 @@ impl Coordinator {
             Move::Steal(_) => metrics::LEASES_STOLEN,
         };
         self.member.metrics.record(metric, None, 1.0);
-        let before = claim
-            .lease
-            .owner
-            .as_ref()
-            .map_or("-", |owner| owner.as_str());
+        let before = claim.lease.owner.as_ref().map_or("-", |owner| owner.as_str());
         tracing::info!(lease = %lease.key, why = claim.why, before, position = %lease.position, "took a lease");
         let (position, started_at) =
             sync::where_to_read(&lease, self.has_known_parent(&lease), *start);
@@ -84,9 +77,7 @@ impl Coordinator {
             stream.id.clone(),
             lease.key.shard().clone(),
         );
-        let (keeper, held) = self
-            .keeping
-            .keep(lease.clone(), begun, figures, self.rng.fork());
+        let (keeper, held) = self.keeping.keep(lease.clone(), begun, figures, self.rng.fork());
         let grant = Grant {
             stream: stream.clone(),
             shard: lease.key.shard().clone(),

@@ -18,11 +18,7 @@ impl Coordinator {
     }
 
     fn surveyed(&mut self, surveyed: Surveyed) -> Result<(), End> {
-        let Surveyed {
-            stream,
-            created,
-            failure,
-        } = surveyed;
+        let Surveyed { stream, created, failure } = surveyed;
         if failure.as_ref().is_some_and(SurveyError::is_table_missing) {
             return Err(End::TableMissing);
         }
@@ -32,24 +28,12 @@ impl Coordinator {
         self.learn(created);
         let interval = self.member.timing.sync_interval;
         let failed = failure.is_some();
-        self.plan_survey(
-            stream,
-            if failed {
-                interval.min(HOLE_PAUSE)
-            } else {
-                interval
-            },
-        );
+        self.plan_survey(stream, if failed { interval.min(HOLE_PAUSE) } else { interval });
         Ok(())
     }
 
     pub(super) fn exited(&mut self, exit: Exit) -> Result<(), End> {
-        let Exit {
-            key,
-            gone,
-            last,
-            children,
-        } = exit;
+        let Exit { key, gone, last, children } = exit;
         self.held.remove(&key);
         self.count_held();
         let now = self.member.clock.now();

@@ -66,10 +66,7 @@ pub(crate) async fn join(
     let coordinator = Coordinator::new(member, keeping, control.clone(), events);
     let coordinator = coordinator.begin().await?;
     tasks.spawn(coordinator.run(messages));
-    Ok(Membership {
-        events: received,
-        control,
-    })
+    Ok(Membership { events: received, control })
 }
 
 /// Leases in any store: the memory store, or a decorator of one.
@@ -152,9 +149,7 @@ struct Streams {
 impl Streams {
     fn new(member: &Member) -> Self {
         let by_id = member.streams.iter();
-        Self {
-            by_id: by_id.map(|s| (s.0.id.clone(), s.clone())).collect(),
-        }
+        Self { by_id: by_id.map(|s| (s.0.id.clone(), s.clone())).collect() }
     }
 
     fn key(&self, stream: &StreamId, shard: &ShardId) -> LeaseKey {

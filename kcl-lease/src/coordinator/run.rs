@@ -60,10 +60,7 @@ impl Coordinator {
     ) -> Self {
         let streams = Streams::new(&member);
         let now = member.clock.now();
-        let at_once = SurveyTime {
-            due: now,
-            if_hole: now,
-        };
+        let at_once = SurveyTime { due: now, if_hole: now };
         Self {
             survey: Survey {
                 api: member.api.clone(),
@@ -86,11 +83,7 @@ impl Coordinator {
             agenda: Agenda {
                 scan: now,
                 failures: 0,
-                surveys: streams
-                    .by_id
-                    .keys()
-                    .map(|id| (id.clone(), at_once))
-                    .collect(),
+                surveys: streams.by_id.keys().map(|id| (id.clone(), at_once)).collect(),
                 replan: true,
             },
             rng: fastrand::Rng::with_seed(member.seed),
@@ -112,20 +105,12 @@ impl Coordinator {
             if failures == FIRST_SCAN_RETRIES || !error.is_retryable() {
                 return Err(LeasingError::Unavailable(error.into()));
             }
-            self.member
-                .clock
-                .sleep(PAUSE.delay(failures, &mut self.rng))
-                .await;
+            self.member.clock.sleep(PAUSE.delay(failures, &mut self.rng)).await;
             failures += 1;
         }
         let streams: Vec<_> = self.streams.by_id.values().cloned().collect();
         for (stream, start) in streams {
-            if self
-                .streams
-                .leases(&stream.id, self.view.leases())
-                .next()
-                .is_none()
-            {
+            if self.streams.leases(&stream.id, self.view.leases()).next().is_none() {
                 if let Some(created) = self.survey.found(&stream, start, &mut self.rng).await? {
                     self.learn(created);
                     self.plan_survey(stream.id, self.member.timing.sync_interval);
@@ -231,8 +216,7 @@ impl Coordinator {
         let mut scan = bounded(clock, until, "Scan", self.keeping.store.scan()).await?;
         let now = clock.now();
         self.count_unreadable(&scan);
-        scan.leases
-            .retain(|lease| self.streams.of(&lease.key).is_some());
+        scan.leases.retain(|lease| self.streams.of(&lease.key).is_some());
         for lease in &scan.leases {
             if let Some(keeper) = self.held.get(&lease.key)
                 && lease.owner.as_ref() != Some(&self.member.worker)
@@ -249,9 +233,7 @@ impl Coordinator {
     fn count_unreadable(&self, scan: &Scan) {
         if !scan.unreadable.is_empty() {
             let count = scan.unreadable.len() as f64;
-            self.member
-                .metrics
-                .record(metrics::LEASES_UNREADABLE, None, count);
+            self.member.metrics.record(metrics::LEASES_UNREADABLE, None, count);
         }
     }
 
@@ -281,9 +263,7 @@ impl Coordinator {
     pub(super) fn count_held(&self) {
         let held = self.held.len();
         self.control.held.store(held, Ordering::SeqCst);
-        self.member
-            .metrics
-            .record(metrics::LEASES_HELD, None, held as f64);
+        self.member.metrics.record(metrics::LEASES_HELD, None, held as f64);
     }
 
     /// Frees every lease; returns how many could not be freed.

@@ -96,12 +96,7 @@ impl Survey {
         let until = self.clock.now() + self.timing.lease_duration;
         let scan = bounded(&self.clock, until, "Scan", self.store.scan()).await;
         self.metrics.record(metrics::LEASE_SCANS, None, 1.0);
-        scan.is_ok_and(|scan| {
-            self.streams
-                .leases(&stream.id, scan.leases.iter())
-                .next()
-                .is_some()
-        })
+        scan.is_ok_and(|scan| self.streams.leases(&stream.id, scan.leases.iter()).next().is_some())
     }
 
     /// Creates what is missing beside `leases`, all leases that are known.
@@ -111,11 +106,8 @@ impl Survey {
         start: StartFrom,
         leases: &[Lease],
     ) -> Surveyed {
-        let mut surveyed = Surveyed {
-            stream: stream.id.clone(),
-            created: Vec::new(),
-            failure: None,
-        };
+        let mut surveyed =
+            Surveyed { stream: stream.id.clone(), created: Vec::new(), failure: None };
         let shards = match self.list(stream, ShardFilter::All).await {
             Ok(shards) => shards,
             Err(error) => {

@@ -48,10 +48,7 @@ impl Coordinator {
     pub(super) fn plan_survey(&mut self, stream: StreamId, pause: Duration) {
         let now = self.member.clock.now();
         let jitter = 0.9 + 0.2 * self.rng.f64();
-        let next = SurveyTime {
-            due: now + pause.mul_f64(jitter),
-            if_hole: now + HOLE_PAUSE,
-        };
+        let next = SurveyTime { due: now + pause.mul_f64(jitter), if_hole: now + HOLE_PAUSE };
         self.agenda.surveys.insert(stream, next);
     }
 }

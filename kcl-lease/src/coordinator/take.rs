@@ -52,10 +52,7 @@ impl Taker {
             return Ok(Taken::Missed(parent));
         }
         let mut lease = claim.lease.clone();
-        let change = Change {
-            owner: Some(Some(self.worker.clone())),
-            ..Change::default()
-        };
+        let change = Change { owner: Some(Some(self.worker.clone())), ..Change::default() };
         let mut begun = None;
         for _ in 0..ATTEMPTS {
             let expected = change.apply_to(&lease);

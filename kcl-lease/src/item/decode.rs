@@ -40,19 +40,14 @@ pub(crate) enum Item {
 /// Tells what an item is. Never panics.
 pub(crate) fn decode(item: &HashMap<String, AttributeValue>) -> Item {
     let item = Attributes(item);
-    let is_lease = item
-        .get(ENTITY_TYPE)
-        .is_none_or(|kind| kind.as_s().is_ok_and(|s| s == "LEASE"));
+    let is_lease = item.get(ENTITY_TYPE).is_none_or(|kind| kind.as_s().is_ok_and(|s| s == "LEASE"));
     if !is_lease || item.get(COUNTER).is_none() {
         return Item::Foreign;
     }
     match item.lease() {
         Ok(lease) => Item::Lease(Box::new(lease)),
         Err(Damage(reason)) => Item::Unreadable {
-            key: excerpt(
-                item.text(KEY).ok().flatten().unwrap_or_default(),
-                MAX_KEY_EXCERPT,
-            ),
+            key: excerpt(item.text(KEY).ok().flatten().unwrap_or_default(), MAX_KEY_EXCERPT),
             reason,
         },
     }
@@ -67,10 +62,7 @@ impl Damage {
     }
 
     fn value(attribute: &str, expected: &str, value: &str) -> Self {
-        Self(format!(
-            "{attribute} is not {expected}: {}",
-            excerpt(value, MAX_EXCERPT)
-        ))
+        Self(format!("{attribute} is not {expected}: {}", excerpt(value, MAX_EXCERPT)))
     }
 }
 
@@ -102,9 +94,7 @@ impl<'a> Attributes<'a> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
-        let text = value
-            .as_s()
-            .map_err(|_| Damage::new(name, "is not a string"))?;
+        let text = value.as_s().map_err(|_| Damage::new(name, "is not a string"))?;
         Ok(Some(text))
     }
 
@@ -113,9 +103,7 @@ impl<'a> Attributes<'a> {
         let Some(value) = self.get(name) else {
             return Ok(0);
         };
-        let digits = value
-            .as_n()
-            .map_err(|_| Damage::new(name, "is not a number"))?;
+        let digits = value.as_n().map_err(|_| Damage::new(name, "is not a number"))?;
         let number = digits.parse().ok().filter(|number| *number <= MAX_NUMBER);
         number.ok_or_else(|| Damage::value(name, "a whole number of 63 bits", digits))
     }
@@ -125,10 +113,8 @@ impl<'a> Attributes<'a> {
         let key = LeaseKey::parse(text).ok_or_else(|| Damage::value(KEY, "a lease key", text))?;
         if let Some(stream) = key.stream() {
             // A lease whose attributes and key name different streams must not lend its checkpoint to either.
-            for (name, expected) in [
-                (STREAM, stream.to_string()),
-                (SHARD, key.shard().to_string()),
-            ] {
+            for (name, expected) in [(STREAM, stream.to_string()), (SHARD, key.shard().to_string())]
+            {
                 if let Some(value) = self.text(name)?
                     && value != expected
                 {
@@ -143,9 +129,7 @@ impl<'a> Attributes<'a> {
         let Some(text) = self.text(OWNER)? else {
             return Ok(None);
         };
-        WorkerId::new(text)
-            .map(Some)
-            .map_err(|_| Damage::value(OWNER, "a worker id", text))
+        WorkerId::new(text).map(Some).map_err(|_| Damage::value(OWNER, "a worker id", text))
     }
 
     fn position(&self, name: &str, sub: &str) -> Result<Option<Position>, Damage> {
@@ -183,14 +167,9 @@ impl<'a> Attributes<'a> {
         let Some(value) = self.get(name) else {
             return Ok(BTreeSet::new());
         };
-        let ids = value
-            .as_ss()
-            .map_err(|_| Damage::new(name, "is not a string set"))?;
+        let ids = value.as_ss().map_err(|_| Damage::new(name, "is not a string set"))?;
         if ids.len() > MAX_RELATIVES {
-            return Err(Damage(format!(
-                "{name} has too many members: {}",
-                ids.len()
-            )));
+            return Err(Damage(format!("{name} has too many members: {}", ids.len())));
         }
         let shard =
             |id: &String| ShardId::new(id).map_err(|_| Damage::value(name, "shard ids", id));
@@ -221,8 +200,5 @@ impl<'a> Attributes<'a> {
 
 /// The beginning of a hostile text, fit for a log line.
 fn excerpt(text: &str, limit: usize) -> String {
-    text.chars()
-        .flat_map(char::escape_debug)
-        .take(limit)
-        .collect()
+    text.chars().flat_map(char::escape_debug).take(limit).collect()
 }

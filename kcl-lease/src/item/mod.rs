@@ -57,20 +57,12 @@ pub(crate) fn encode(lease: &Lease) -> HashMap<String, AttributeValue> {
     if let Some(pending) = &lease.pending {
         let (checkpoint, sub) = position(&pending.position);
         item.extend([(PENDING, checkpoint), (PENDING_SUB, sub)]);
-        item.extend(
-            pending
-                .state
-                .as_ref()
-                .map(|state| (PENDING_STATE, bytes(state))),
-        );
+        item.extend(pending.state.as_ref().map(|state| (PENDING_STATE, bytes(state))));
     }
     item.extend(shards(&lease.parents).map(|set| (PARENTS, set)));
     item.extend(shards(&lease.children).map(|set| (CHILDREN, set)));
     if let Some(range) = lease.hash_range {
-        item.extend([
-            (HASH_START, text(&range.start())),
-            (HASH_END, text(&range.end())),
-        ]);
+        item.extend([(HASH_START, text(&range.start())), (HASH_END, text(&range.end()))]);
     }
     if let Some(stream) = lease.key.stream() {
         item.extend([(STREAM, text(stream)), (SHARD, text(lease.key.shard()))]);
@@ -79,9 +71,7 @@ pub(crate) fn encode(lease: &Lease) -> HashMap<String, AttributeValue> {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         item.push((STARTED_AT, number(&since_epoch.as_millis())));
     }
-    item.into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// A position's two attributes: the sequence number or sentinel, and the sub-sequence number.

@@ -36,23 +36,16 @@ fn attribute(json: &Value) -> AttributeValue {
 
 fn attributes(json: &Value) -> Attributes {
     let members = json.as_object().unwrap().iter();
-    members
-        .map(|(name, value)| (name.clone(), attribute(value)))
-        .collect()
+    members.map(|(name, value)| (name.clone(), attribute(value))).collect()
 }
 
 fn golden(version: &str) -> BTreeMap<String, Vec<Attributes>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(version);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version);
     let table = |entry: std::io::Result<fs::DirEntry>| {
         let path = entry.unwrap().path();
         let items: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let items = items.as_array().unwrap().iter().map(attributes).collect();
-        (
-            path.file_stem().unwrap().to_str().unwrap().to_owned(),
-            items,
-        )
+        (path.file_stem().unwrap().to_str().unwrap().to_owned(), items)
     };
     fs::read_dir(folder).unwrap().map(table).collect()
 }
@@ -79,18 +72,12 @@ fn what_java_2_wrote_we_read_and_would_write_the_same() {
 #[test]
 fn leases_of_java_3_are_read_and_its_other_items_passed_over() {
     let mut foreign = 0;
-    for (table, items) in golden("java-kcl-3.4.2")
-        .iter()
-        .chain(&golden("java-kcl-3.5.1"))
-    {
+    for (table, items) in golden("java-kcl-3.4.2").iter().chain(&golden("java-kcl-3.5.1")) {
         for item in items {
             let ours = match decode(item) {
                 Item::Lease(lease) => encode(&lease),
                 Item::Foreign => {
-                    assert!(
-                        !item["leaseKey"].as_s().unwrap().starts_with("shardId-"),
-                        "{table}"
-                    );
+                    assert!(!item["leaseKey"].as_s().unwrap().starts_with("shardId-"), "{table}");
                     foreign += 1;
                     continue;
                 }
@@ -109,21 +96,14 @@ fn leases_of_java_3_are_read_and_its_other_items_passed_over() {
 #[test]
 fn a_new_child_lease_is_what_java_creates() {
     let golden = &golden("java-kcl-2.7.2")["2-after-shard-end"];
-    let child = golden
-        .iter()
-        .find(|item| item["leaseKey"] == text("shardId-000000000006"));
+    let child = golden.iter().find(|item| item["leaseKey"] == text("shardId-000000000006"));
     let new = Lease {
-        parents: ["shardId-000000000001", "shardId-000000000002"]
-            .map(shard)
-            .into(),
+        parents: ["shardId-000000000001", "shardId-000000000002"].map(shard).into(),
         hash_range: HashRange::new(
             85_070_591_730_234_615_865_843_651_857_942_052_864,
             255_211_775_190_703_847_597_530_955_573_826_158_591,
         ),
-        ..Lease::new(
-            LeaseKey::single(shard("shardId-000000000006")),
-            Position::TrimHorizon,
-        )
+        ..Lease::new(LeaseKey::single(shard("shardId-000000000006")), Position::TrimHorizon)
     };
     assert_eq!(Some(&encode(&new)), child);
 }
@@ -142,10 +122,7 @@ fn shard(id: &str) -> ShardId {
 }
 
 fn sound() -> Attributes {
-    encode(&Lease::new(
-        LeaseKey::single(shard("shardId-000000000000")),
-        Position::Latest,
-    ))
+    encode(&Lease::new(LeaseKey::single(shard("shardId-000000000000")), Position::Latest))
 }
 
 #[test]
@@ -180,87 +157,35 @@ fn damaged_leases_are_set_aside_with_a_short_reason() {
         ("leaseKey", text(&"x".repeat(400_000)), "leaseKey is not"),
         ("leaseKey", number(&7), "leaseKey is not a string"),
         ("leaseOwner", text(""), "leaseOwner is not a worker id"),
-        (
-            "leaseOwner",
-            text("a\n\u{1b}[2J"),
-            r"leaseOwner is not a worker id: a\n\u{1b}[2J",
-        ),
-        (
-            "leaseOwner",
-            AttributeValue::Null(true),
-            "leaseOwner is not a string",
-        ),
-        (
-            "leaseCounter",
-            number(&-1),
-            "leaseCounter is not a whole number of 63 bits: -1",
-        ),
-        (
-            "leaseCounter",
-            number(&"9".repeat(38)),
-            "leaseCounter is not",
-        ),
+        ("leaseOwner", text("a\n\u{1b}[2J"), r"leaseOwner is not a worker id: a\n\u{1b}[2J"),
+        ("leaseOwner", AttributeValue::Null(true), "leaseOwner is not a string"),
+        ("leaseCounter", number(&-1), "leaseCounter is not a whole number of 63 bits: -1"),
+        ("leaseCounter", number(&"9".repeat(38)), "leaseCounter is not"),
         ("leaseCounter", number(&i64::MAX), "leaseCounter is not"),
         ("leaseCounter", number(&"1.5"), "leaseCounter is not"),
         ("leaseCounter", text(&1), "leaseCounter is not a number"),
-        (
-            "ownerSwitchesSinceCheckpoint",
-            number(&-1),
-            "ownerSwitchesSinceCheckpoint is not",
-        ),
+        ("ownerSwitchesSinceCheckpoint", number(&-1), "ownerSwitchesSinceCheckpoint is not"),
         ("checkpoint", text(""), "checkpoint is not"),
-        (
-            "checkpoint",
-            text("LATEST "),
-            "checkpoint is not a sequence number or sentinel: LATEST ",
-        ),
+        ("checkpoint", text("LATEST "), "checkpoint is not a sequence number or sentinel: LATEST "),
         ("checkpoint", text(&"9".repeat(130)), "checkpoint is not"),
-        (
-            "checkpoint",
-            text(&"9".repeat(390_000)),
-            "checkpoint is not",
-        ),
+        ("checkpoint", text(&"9".repeat(390_000)), "checkpoint is not"),
         ("checkpoint", number(&7), "checkpoint is not a string"),
         ("pendingCheckpoint", text("-1"), "pendingCheckpoint is not"),
-        (
-            "parentShardId",
-            text("shardId-0"),
-            "parentShardId is not a string set",
-        ),
-        (
-            "parentShardId",
-            many(17),
-            "parentShardId has too many members: 17",
-        ),
-        (
-            "childShardIds",
-            AttributeValue::Ss(vec!["a b".into()]),
-            "childShardIds is not shard ids",
-        ),
+        ("parentShardId", text("shardId-0"), "parentShardId is not a string set"),
+        ("parentShardId", many(17), "parentShardId has too many members: 17"),
+        ("childShardIds", AttributeValue::Ss(vec!["a b".into()]), "childShardIds is not shard ids"),
         ("startingHashKey", text("8"), "startingHashKey is not"),
         ("startTimestamp", number(&"1e99"), "startTimestamp is not"),
-        (
-            "startTimestamp",
-            text("now"),
-            "startTimestamp is not a number",
-        ),
+        ("startTimestamp", text("now"), "startTimestamp is not a number"),
     ];
     for (name, value, expected) in damages {
         let mut item = sound();
-        item.extend([
-            ("startingHashKey".into(), text(&0)),
-            ("endingHashKey".into(), text(&7)),
-        ]);
+        item.extend([("startingHashKey".into(), text(&0)), ("endingHashKey".into(), text(&7))]);
         item.insert(name.into(), value);
-        let Item::Unreadable { key, reason } = decode(&item) else {
-            panic!("{name} was read")
-        };
+        let Item::Unreadable { key, reason } = decode(&item) else { panic!("{name} was read") };
         assert!(reason.starts_with(expected), "{reason}");
         assert!(reason.len() <= 160 && key.len() <= 320, "{reason}");
-        assert!(
-            !reason.chars().chain(key.chars()).any(char::is_control),
-            "{reason}"
-        );
+        assert!(!reason.chars().chain(key.chars()).any(char::is_control), "{reason}");
     }
 }
 

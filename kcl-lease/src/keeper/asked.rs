@@ -37,24 +37,14 @@ pub(super) struct Pause {
 
 impl<R> Default for Asked<R> {
     fn default() -> Self {
-        Self {
-            position: None,
-            pending: None,
-            waiters: Vec::new(),
-            end: None,
-            free: None,
-        }
+        Self { position: None, pending: None, waiters: Vec::new(), end: None, free: None }
     }
 }
 
 impl Pause {
     pub(super) fn new(renew_interval: Duration) -> Self {
         let base = (renew_interval / 8).min(FIRST_PAUSE);
-        Self {
-            backoff: Backoff::new(base, renew_interval / 2),
-            failures: 0,
-            over: None,
-        }
+        Self { backoff: Backoff::new(base, renew_interval / 2), failures: 0, over: None }
     }
 
     pub(super) fn begin(&mut self, now: Instant, rng: &mut fastrand::Rng) {

@@ -63,10 +63,7 @@ impl HeldLease for Handle {
     async fn checkpoint(&self, position: Position) -> Result<(), CheckpointError> {
         if position == Position::ShardEnd {
             let delivered = self.shared.with(|cell| cell.watermark.clone());
-            return Err(CheckpointError::NotDelivered {
-                delivered,
-                wanted: position,
-            });
+            return Err(CheckpointError::NotDelivered { delivered, wanted: position });
         }
         self.ask(Request::Checkpoint(position)).await
     }

@@ -117,15 +117,11 @@ impl<R> Machine<R> {
             return self.answers.push((waiter, answer));
         }
         if let Request::Checkpoint(wanted)
-        | Request::Prepare(PendingCheckpoint {
-            position: wanted, ..
-        }) = &request
+        | Request::Prepare(PendingCheckpoint { position: wanted, .. }) = &request
             && *wanted < self.lease.position
         {
             let (last, wanted) = (self.lease.position.clone(), wanted.clone());
-            return self
-                .answers
-                .push((waiter, Err(CheckpointError::Backward { last, wanted })));
+            return self.answers.push((waiter, Err(CheckpointError::Backward { last, wanted })));
         }
         match request {
             Request::Checkpoint(position) => {
@@ -133,15 +129,8 @@ impl<R> Machine<R> {
             }
             Request::Prepare(pending) => self.asked.pending = Some(pending),
             Request::End(missing) => {
-                let children = missing
-                    .iter()
-                    .map(|child| child.key.shard().clone())
-                    .collect();
-                let fresh = End {
-                    missing,
-                    children,
-                    waiters: Vec::new(),
-                };
+                let children = missing.iter().map(|child| child.key.shard().clone()).collect();
+                let fresh = End { missing, children, waiters: Vec::new() };
                 let end = self.asked.end.get_or_insert(fresh);
                 return end.waiters.push(waiter);
             }
@@ -182,9 +171,7 @@ impl<R> Machine<R> {
             && now < over
             && !matches!(self.phase, Phase::Gone(_))
         {
-            return Step::Wait {
-                until: over.min(self.valid_until),
-            };
+            return Step::Wait { until: over.min(self.valid_until) };
         }
         match &mut self.phase {
             Phase::Gone(gone) => Step::Exit(gone.clone()),
@@ -193,21 +180,12 @@ impl<R> Machine<R> {
                     attempt.begun = now;
                 }
                 let (fence, change) = (self.lease.fence(), attempt.change.clone());
-                Step::Write {
-                    fence,
-                    change,
-                    until,
-                }
+                Step::Write { fence, change, until }
             }
             Phase::Unsure(_) => Step::ReadBack { until },
             Phase::Idle => match self.asked.end.as_ref().and_then(|end| end.missing.last()) {
-                Some(child) => Step::Create {
-                    child: Box::new(child.clone()),
-                    until,
-                },
-                None => Step::Wait {
-                    until: self.renew_at.min(self.valid_until),
-                },
+                Some(child) => Step::Create { child: Box::new(child.clone()), until },
+                None => Step::Wait { until: self.renew_at.min(self.valid_until) },
             },
         }
     }

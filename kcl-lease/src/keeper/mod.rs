@@ -95,11 +95,7 @@ impl Keeping {
         let valid_until = machine.valid_until();
         let shared = Arc::new(Shared {
             lost: CancellationToken::new(),
-            cell: Mutex::new(Cell {
-                watermark,
-                valid_until,
-                ended: false,
-            }),
+            cell: Mutex::new(Cell { watermark, valid_until, ended: false }),
         });
         let abandoned = CancellationToken::new();
         let task = Task {
@@ -114,19 +110,10 @@ impl Keeping {
             rng,
         };
         self.tasks.spawn(task.run());
-        let keeper = Keeper {
-            orders: orders.clone(),
-            shared: shared.clone(),
-        };
+        let keeper = Keeper { orders: orders.clone(), shared: shared.clone() };
         (
             keeper,
-            Arc::new(Handle {
-                key,
-                token,
-                orders,
-                shared,
-                _abandoned: abandoned.drop_guard(),
-            }),
+            Arc::new(Handle { key, token, orders, shared, _abandoned: abandoned.drop_guard() }),
         )
     }
 }
@@ -214,26 +201,13 @@ impl Task {
             children: self.children,
         };
         // Without a coordinator there is nobody to tell.
-        let _ = self
-            .keeping
-            .inbox
-            .send(Message::Exited(Box::new(exit)))
-            .await;
+        let _ = self.keeping.inbox.send(Message::Exited(Box::new(exit))).await;
     }
 
     async fn take(&mut self, step: Step) {
-        let Keeping {
-            store,
-            clock,
-            metrics,
-            ..
-        } = &self.keeping;
+        let Keeping { store, clock, metrics, .. } = &self.keeping;
         match step {
-            Step::Write {
-                fence,
-                change,
-                until,
-            } => {
+            Step::Write { fence, change, until } => {
                 let write = store.update(&self.key, &fence, &change);
                 let outcome = bounded(clock, until, "UpdateItem", write).await;
                 metrics.record(metrics::LEASE_WRITES, None, 1.0);
@@ -267,18 +241,11 @@ impl Task {
     /// Creates the lease of a child, unless it waits for another parent whose lease is still to come: that parent's
     /// reader, the last to end, creates it. Java workers would not wait for a parent without a lease.
     async fn create(&mut self, child: Lease, until: Instant) -> Result<(), StoreError> {
-        let Keeping {
-            store,
-            clock,
-            metrics,
-            ..
-        } = &self.keeping;
+        let Keeping { store, clock, metrics, .. } = &self.keeping;
         for parent in &child.parents {
             let parent = child.key.sibling(parent.clone());
             if parent != self.key
-                && bounded(clock, until, "GetItem", store.read(&parent))
-                    .await?
-                    .is_none()
+                && bounded(clock, until, "GetItem", store.read(&parent)).await?.is_none()
             {
                 tracing::info!(lease = %child.key, %parent, "child shard waits for its other parent");
                 return Ok(());

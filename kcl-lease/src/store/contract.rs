@@ -76,10 +76,7 @@ pub async fn preparing_again_changes_nothing(store: &dyn LeaseStore) {
 pub async fn what_was_created_is_read_as_it_was(store: &dyn LeaseStore) {
     let bare = Lease::new(key("shardId-0"), Position::Latest);
     let multi = LeaseKey::parse("123456789012:orders:1700000000:shardId-0").expect("a key");
-    let multi = Lease {
-        key: multi,
-        ..full("shardId-0")
-    };
+    let multi = Lease { key: multi, ..full("shardId-0") };
     for lease in [bare, multi, full("shardId-1")] {
         assert_eq!(read(store, &lease.key).await, None);
         assert!(create(store, &lease).await, "a new lease is created");
@@ -107,10 +104,7 @@ pub async fn an_update_applies_once(store: &dyn LeaseStore) {
     let lease = created(store, full("shardId-0")).await;
     let renewal = Change::default();
     assert_eq!(update(store, &lease, &renewal).await, Outcome::Applied);
-    let renewed = Lease {
-        counter: lease.counter + 1,
-        ..lease.clone()
-    };
+    let renewed = Lease { counter: lease.counter + 1, ..lease.clone() };
     assert_eq!(present(store, &lease.key).await, renewed);
     assert_eq!(update(store, &lease, &renewal).await, conflict(&renewed));
     assert_eq!(present(store, &lease.key).await, renewed);
@@ -120,10 +114,7 @@ pub async fn an_update_applies_once(store: &dyn LeaseStore) {
 pub async fn a_write_is_fenced_by_the_counter(store: &dyn LeaseStore) {
     let lease = created(store, full("shardId-0")).await;
     for counter in [lease.counter - 1, lease.counter + 1] {
-        let seen = Lease {
-            counter,
-            ..lease.clone()
-        };
+        let seen = Lease { counter, ..lease.clone() };
         assert_eq!(update(store, &seen, &take("z")).await, conflict(&lease));
         assert_eq!(delete(store, &seen).await, conflict(&lease));
         assert_eq!(present(store, &lease.key).await, lease);
@@ -139,10 +130,7 @@ pub async fn a_write_is_fenced_by_the_owner(store: &dyn LeaseStore) {
             if owner == lease.owner {
                 continue;
             }
-            let seen = Lease {
-                owner,
-                ..lease.clone()
-            };
+            let seen = Lease { owner, ..lease.clone() };
             let checkpoint = position_change(Position::ShardEnd);
             assert_eq!(update(store, &seen, &checkpoint).await, conflict(&lease));
             assert_eq!(delete(store, &seen).await, conflict(&lease));
@@ -153,10 +141,7 @@ pub async fn a_write_is_fenced_by_the_owner(store: &dyn LeaseStore) {
 
 /// Neither an update nor a delete makes a lease.
 pub async fn a_missing_lease_is_not_made_by_an_update(store: &dyn LeaseStore) {
-    for lease in [
-        full("shardId-0"),
-        Lease::new(key("shardId-0"), Position::Latest),
-    ] {
+    for lease in [full("shardId-0"), Lease::new(key("shardId-0"), Position::Latest)] {
         assert_eq!(update(store, &lease, &take("a")).await, Outcome::Missing);
         assert_eq!(delete(store, &lease).await, Outcome::Missing);
         assert_eq!(read(store, &lease.key).await, None);
@@ -166,14 +151,8 @@ pub async fn a_missing_lease_is_not_made_by_an_update(store: &dyn LeaseStore) {
 /// Taking a lease from a worker counts; taking it when free, keeping it and freeing it do not; a checkpoint resets.
 pub async fn only_a_change_of_worker_is_counted_as_a_switch(store: &dyn LeaseStore) {
     let mut lease = created(store, Lease::new(key("shardId-0"), Position::TrimHorizon)).await;
-    let free = Change {
-        owner: Some(None),
-        ..Change::default()
-    };
-    let checkpoint_and_take = Change {
-        position: Some(Position::Latest),
-        ..take("d")
-    };
+    let free = Change { owner: Some(None), ..Change::default() };
+    let checkpoint_and_take = Change { position: Some(Position::Latest), ..take("d") };
     for (change, switches) in [
         (take("a"), 0),
         (take("a"), 0),
@@ -196,10 +175,7 @@ pub async fn a_checkpoint_ends_what_was_pending(store: &dyn LeaseStore) {
         position: sequence(digits, 3),
         state: state.map(Bytes::from_static),
     };
-    let prepare = |pending| Change {
-        pending: Some(pending),
-        ..Change::default()
-    };
+    let prepare = |pending| Change { pending: Some(pending), ..Change::default() };
     let mut lease = created(store, Lease::new(key("shardId-0"), Position::TrimHorizon)).await;
     let with_state = pending("8", Some(b"note"));
     lease = applied(store, &lease, &prepare(with_state.clone())).await;
@@ -207,10 +183,8 @@ pub async fn a_checkpoint_ends_what_was_pending(store: &dyn LeaseStore) {
     assert_eq!(lease.position, Position::TrimHorizon);
     lease = applied(store, &lease, &prepare(pending("9", None))).await;
     assert_eq!(lease.pending, Some(pending("9", None)));
-    let commit_and_prepare = Change {
-        position: Some(sequence("9", 3)),
-        ..prepare(with_state.clone())
-    };
+    let commit_and_prepare =
+        Change { position: Some(sequence("9", 3)), ..prepare(with_state.clone()) };
     lease = applied(store, &lease, &commit_and_prepare).await;
     assert_eq!(lease.pending, Some(with_state));
     lease = applied(store, &lease, &position_change(sequence("10", 0))).await;
@@ -223,10 +197,7 @@ pub async fn children_are_kept(store: &dyn LeaseStore) {
     let mut lease = created(store, full("shardId-0")).await;
     for ids in [vec!["shardId-8", "shardId-9"], vec!["shardId-7"], vec![]] {
         let children = ids.into_iter().map(shard).collect();
-        let change = Change {
-            children: Some(children),
-            ..Change::default()
-        };
+        let change = Change { children: Some(children), ..Change::default() };
         lease = applied(store, &lease, &change).await;
     }
     assert!(lease.children.is_empty());
@@ -249,14 +220,8 @@ pub async fn a_scan_shows_everything(store: &dyn LeaseStore) {
     let mut expected = BTreeMap::new();
     for number in (0..12).rev() {
         let state = Bytes::from(vec![number; 300 * 1024]);
-        let pending = PendingCheckpoint {
-            position: sequence("1", 0),
-            state: Some(state),
-        };
-        let lease = Lease {
-            pending: Some(pending),
-            ..full(&format!("shardId-{number:012}"))
-        };
+        let pending = PendingCheckpoint { position: sequence("1", 0), state: Some(state) };
+        let lease = Lease { pending: Some(pending), ..full(&format!("shardId-{number:012}")) };
         expected.insert(lease.key.clone(), created(store, lease).await);
     }
     let found = store.scan().await.expect("scan");
@@ -264,10 +229,7 @@ pub async fn a_scan_shows_everything(store: &dyn LeaseStore) {
     let keys = |leases: &[Lease]| leases.iter().map(|l| l.key.clone()).collect::<Vec<_>>();
     let expected: Vec<Lease> = expected.into_values().collect();
     assert_eq!(keys(&found.leases), keys(&expected));
-    assert!(
-        found.leases == expected,
-        "a scanned lease is as it was created"
-    );
+    assert!(found.leases == expected, "a scanned lease is as it was created");
 }
 
 /// Any number of workers that saw the same lease: one gets it, the others learn who.
@@ -275,21 +237,13 @@ pub async fn of_concurrent_takers_one_wins(store: &dyn LeaseStore) {
     let lease = created(store, Lease::new(key("shardId-0"), Position::TrimHorizon)).await;
     let changes: Vec<Change> = (0..16).map(|n| take(&format!("worker-{n}"))).collect();
     let outcomes = join_all(changes.iter().map(|change| update(store, &lease, change))).await;
-    let winners = || {
-        changes
-            .iter()
-            .zip(&outcomes)
-            .filter(|(_, o)| **o == Outcome::Applied)
-    };
+    let winners = || changes.iter().zip(&outcomes).filter(|(_, o)| **o == Outcome::Applied);
     assert_eq!(winners().count(), 1, "{outcomes:?}");
     let taken = present(store, &lease.key).await;
     for (winner, _) in winners() {
         assert_eq!(taken, winner.apply_to(&lease));
     }
-    let told = outcomes
-        .iter()
-        .filter(|outcome| **outcome == conflict(&taken))
-        .count();
+    let told = outcomes.iter().filter(|outcome| **outcome == conflict(&taken)).count();
     assert_eq!(told, 15, "{outcomes:?}");
 }
 
@@ -307,11 +261,7 @@ pub async fn random_histories_follow_the_model(store: &dyn LeaseStore) {
         } else {
             assert_eq!(outcome, conflict(&model), "step {step}");
         }
-        assert_eq!(
-            present(store, &model.key).await,
-            model,
-            "step {step} after {change:?}"
-        );
+        assert_eq!(present(store, &model.key).await, model, "step {step} after {change:?}");
         if rng.u8(..4) > 0 {
             seen = model.clone();
         }

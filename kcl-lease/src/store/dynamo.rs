@@ -210,10 +210,7 @@ impl LeaseStore for DynamoStore {
 /// The client without retries, and with a bound on each request.
 fn reined(client: &Client, call_timeout: Duration) -> Client {
     let config = client.config();
-    let timeouts = config
-        .timeout_config()
-        .map(TimeoutConfig::to_builder)
-        .unwrap_or_default();
+    let timeouts = config.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
     let config = config
         .to_builder()
         .retry_config(RetryConfig::disabled())

@@ -33,11 +33,7 @@ impl StoreError {
         kind: StoreErrorKind,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self {
-            kind,
-            operation,
-            source: source.into(),
-        }
+        Self { kind, operation, source: source.into() }
     }
 
     /// What the caller can do.

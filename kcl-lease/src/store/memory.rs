@@ -38,10 +38,7 @@ impl LeaseStore for MemoryStore {
     }
 
     async fn scan(&self) -> Result<Scan, StoreError> {
-        Ok(Scan {
-            leases: self.leases().values().cloned().collect(),
-            ..Scan::default()
-        })
+        Ok(Scan { leases: self.leases().values().cloned().collect(), ..Scan::default() })
     }
 
     async fn read(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
@@ -53,10 +50,7 @@ impl LeaseStore for MemoryStore {
         if leases.contains_key(&lease.key) {
             return Ok(false);
         }
-        let stored = Lease {
-            started_at: lease.started_at.map(whole_millis),
-            ..lease.clone()
-        };
+        let stored = Lease { started_at: lease.started_at.map(whole_millis), ..lease.clone() };
         leases.insert(lease.key.clone(), stored);
         Ok(true)
     }
@@ -94,11 +88,7 @@ impl LeaseStore for MemoryStore {
 /// Rounds down to what the DynamoDB item can hold.
 fn whole_millis(time: SystemTime) -> SystemTime {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    UNIX_EPOCH
-        + Duration::new(
-            since_epoch.as_secs(),
-            since_epoch.subsec_millis() * 1_000_000,
-        )
+    UNIX_EPOCH + Duration::new(since_epoch.as_secs(), since_epoch.subsec_millis() * 1_000_000)
 }
 
 #[cfg(test)]

@@ -130,12 +130,8 @@ enum Seen {
 }
 
 async fn look(client: &Client, table: &str) -> Result<Seen, StoreError> {
-    let described = client
-        .describe_table()
-        .table_name(table)
-        .customize()
-        .config_override(patient())
-        .send();
+    let described =
+        client.describe_table().table_name(table).customize().config_override(patient()).send();
     match described.await {
         Ok(answer) => Ok(answer.table.as_ref().map_or(Seen::Missing, judge)),
         Err(error) => {
@@ -214,9 +210,7 @@ async fn keep_backups(client: &Client, table: &str, clock: &Clock) {
 }
 
 fn patient() -> config::Builder {
-    let timeouts = TimeoutConfig::builder()
-        .operation_timeout(CALL_TIMEOUT)
-        .build();
+    let timeouts = TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).build();
     config::Builder::new().timeout_config(timeouts)
 }
 

@@ -45,17 +45,10 @@ enum Event {
 
 impl Model {
     fn new(shards: u128) -> Self {
-        let mut model = Self {
-            now: 100,
-            ..Self::default()
-        };
+        let mut model = Self { now: 100, ..Self::default() };
         let part = u128::MAX / shards;
         for n in 0..shards {
-            let end = if n + 1 == shards {
-                u128::MAX
-            } else {
-                part * (n + 1) - 1
-            };
+            let end = if n + 1 == shards { u128::MAX } else { part * (n + 1) - 1 };
             model.open(&[], HashRange::new(part * n, end).unwrap());
         }
         model
@@ -64,20 +57,13 @@ impl Model {
     fn open(&mut self, parents: &[usize], hash_range: HashRange) {
         let shard = Shard {
             id: format!("s{:04}", self.shards.len()).parse().unwrap(),
-            parents: parents
-                .iter()
-                .map(|p| self.shards[*p].shard.id.clone())
-                .collect(),
+            parents: parents.iter().map(|p| self.shards[*p].shard.id.clone()).collect(),
             hash_range,
             starting_sequence_number: "1".parse().unwrap(),
             ending_sequence_number: None,
         };
         let (born, closed) = (self.now, None);
-        self.shards.push(Life {
-            shard,
-            born,
-            closed,
-        });
+        self.shards.push(Life { shard, born, closed });
     }
 
     fn close(&mut self, n: usize) -> HashRange {
@@ -93,10 +79,7 @@ impl Model {
     }
 
     fn life(&self, id: &ShardId) -> &Life {
-        self.shards
-            .iter()
-            .find(|life| life.shard.id == *id)
-            .unwrap()
+        self.shards.iter().find(|life| life.shard.id == *id).unwrap()
     }
 
     fn wall(&self) -> SystemTime {
@@ -104,9 +87,7 @@ impl Model {
     }
 
     fn create(&mut self, lease: Lease) {
-        self.leases
-            .entry(lease.key.shard().clone())
-            .or_insert(lease);
+        self.leases.entry(lease.key.shard().clone()).or_insert(lease);
     }
 
     /// A worker compares what it saw with what is listed, and makes at most `writes` leases.
@@ -123,27 +104,16 @@ impl Model {
                 life.born <= then.max(first)
                     && life.closed.is_none_or(|closed| closed > then.max(first))
             };
-            let shards: Vec<_> = self
-                .shards
-                .iter()
-                .filter(was_open)
-                .map(|life| life.shard.clone())
-                .collect();
+            let shards: Vec<_> =
+                self.shards.iter().filter(was_open).map(|life| life.shard.clone()).collect();
             let leases = first_leases(&shards, &key, start, self.wall()).unwrap();
-            let alone = |lease| Creation {
-                lease,
-                unless_begun: Vec::new(),
-            };
+            let alone = |lease| Creation { lease, unless_begun: Vec::new() };
             leases.into_iter().map(alone).collect()
         } else {
             missing_leases(&self.listed(), seen.values(), &key, start)
         };
         let complete = writes >= creations.len();
-        for Creation {
-            lease,
-            unless_begun,
-        } in creations.into_iter().take(writes)
-        {
+        for Creation { lease, unless_begun } in creations.into_iter().take(writes) {
             let begun = |key: &LeaseKey| self.leases.get(key.shard()).is_some_and(is_begun);
             if !unless_begun.iter().any(begun) {
                 self.create(lease);
@@ -161,20 +131,13 @@ impl Model {
     fn startable(&self) -> Vec<ShardId> {
         let ended = |parent: &ShardId| self.leases.get(parent).is_none_or(Lease::has_ended);
         let can = |lease: &&Lease| !lease.has_ended() && lease.parents.iter().all(ended);
-        self.leases
-            .values()
-            .filter(can)
-            .map(|lease| lease.key.shard().clone())
-            .collect()
+        self.leases.values().filter(can).map(|lease| lease.key.shard().clone()).collect()
     }
 
     /// A worker reads the shard up to now.
     fn read(&mut self, id: &ShardId, start: StartFrom) {
         let lease = &self.leases[id];
-        let has_parent = lease
-            .parents
-            .iter()
-            .any(|parent| self.leases.contains_key(parent));
+        let has_parent = lease.parents.iter().any(|parent| self.leases.contains_key(parent));
         let (position, time) = where_to_read(lease, has_parent, start);
         let since = time.map_or(0, seconds);
         let since = since.max(self.life(id).born);
@@ -196,18 +159,11 @@ impl Model {
 
     fn end(&mut self, id: &ShardId, start: StartFrom, writes: usize) {
         self.read(id, start);
-        let children: Vec<_> = self
-            .listed()
-            .into_iter()
-            .filter(|s| s.parents.contains(id))
-            .collect();
+        let children: Vec<_> =
+            self.listed().into_iter().filter(|s| s.parents.contains(id)).collect();
         let key = |shard: &ShardId| LeaseKey::single(shard.clone());
         for child in children.iter().take(writes) {
-            if child
-                .parents
-                .iter()
-                .all(|parent| self.leases.contains_key(parent))
-            {
+            if child.parents.iter().all(|parent| self.leases.contains_key(parent)) {
                 self.create(lease_of(child, &key, Position::TrimHorizon));
             }
         }
@@ -219,9 +175,7 @@ impl Model {
     fn clean_up(&mut self, id: &ShardId) {
         let of = |life: &&Life| life.shard.parents.contains(id);
         let progressed = |life: &Life| {
-            self.leases
-                .get(&life.shard.id)
-                .is_some_and(|lease| lease.position.has_progressed())
+            self.leases.get(&life.shard.id).is_some_and(|lease| lease.position.has_progressed())
         };
         if self.leases.get(id).is_some_and(Lease::has_ended)
             && self.shards.iter().filter(of).all(progressed)
@@ -233,16 +187,13 @@ impl Model {
     /// From when on the shard must be read; `None` when it closed before.
     fn needed(&self, id: &ShardId) -> Option<u64> {
         let (life, since) = (self.life(id), self.needed_since?);
-        life.closed
-            .is_none_or(|closed| closed > since)
-            .then_some(life.born.max(since))
+        life.closed.is_none_or(|closed| closed > since).then_some(life.born.max(since))
     }
 
     fn happen(&mut self, event: Event, start: StartFrom) {
         self.now += 10;
-        let open: Vec<_> = (0..self.shards.len())
-            .filter(|n| self.shards[*n].shard.is_open())
-            .collect();
+        let open: Vec<_> =
+            (0..self.shards.len()).filter(|n| self.shards[*n].shard.is_open()).collect();
         match event {
             // Nobody begins in the future.
             Event::Plan(_) if matches!(start, StartFrom::Timestamp(time) if time > self.wall()) => {
@@ -316,15 +267,8 @@ impl Model {
                 }
             }
         }
-        let unended = self
-            .leases
-            .values()
-            .filter(|lease| !lease.has_ended())
-            .collect::<Vec<_>>();
-        assert!(
-            !has_hole(unended.into_iter()),
-            "hash keys are uncovered: {self:#?}"
-        );
+        let unended = self.leases.values().filter(|lease| !lease.has_ended()).collect::<Vec<_>>();
+        assert!(!has_hole(unended.into_iter()), "hash keys are uncovered: {self:#?}");
         for life in &self.shards {
             let id = &life.shard.id;
             if let Some(needed) = self.needed(id) {
@@ -337,17 +281,12 @@ impl Model {
         }
         let seen = self.leases.clone();
         let key = |shard: &ShardId| LeaseKey::single(shard.clone());
-        assert_eq!(
-            missing_leases(&self.listed(), seen.values(), &key, start),
-            []
-        );
+        assert_eq!(missing_leases(&self.listed(), seen.values(), &key, start), []);
     }
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {

@@ -57,10 +57,7 @@ pub(crate) fn first_leases(
         StartFrom::Latest => Some(wall - SKEW_ALLOWANCE),
         StartFrom::Timestamp(time) => Some(time),
     };
-    let lease = |shard| Lease {
-        started_at,
-        ..lease_of(shard, key, start.position())
-    };
+    let lease = |shard| Lease { started_at, ..lease_of(shard, key, start.position()) };
     Some(shards.iter().map(lease).collect())
 }
 
@@ -79,10 +76,7 @@ pub(crate) fn missing_leases<'a>(
         let children = lineage.children.get(&shard.id).into_iter().flatten();
         let lease = lease_of(shard, key, position);
         Some(Creation {
-            lease: Lease {
-                started_at,
-                ..lease
-            },
+            lease: Lease { started_at, ..lease },
             unless_begun: children.map(|child| key(child)).collect(),
         })
     };
@@ -115,10 +109,8 @@ pub(crate) fn where_to_read(lease: &Lease, has_known_parent: bool, start: StartF
 /// True when the leases of a stream that have not ended leave hash keys uncovered. Leases that do not know their hash keys
 /// (of old programs) make it impossible to say.
 pub(crate) fn has_hole<'a>(leases: impl Iterator<Item = &'a Lease>) -> bool {
-    let unended: Option<Vec<HashRange>> = leases
-        .filter(|lease| !lease.has_ended())
-        .map(|lease| lease.hash_range)
-        .collect();
+    let unended: Option<Vec<HashRange>> =
+        leases.filter(|lease| !lease.has_ended()).map(|lease| lease.hash_range).collect();
     unended.is_some_and(|ranges| !HashRange::gaps(ranges).is_empty())
 }
 
@@ -139,30 +131,17 @@ impl<'a> Lineage<'a> {
         let listed = shards.iter().map(|shard| &shard.id).collect();
         let mut parents: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         let mut children: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        let of_shards = shards
-            .iter()
-            .flat_map(|s| s.parents.iter().map(move |p| (p, &s.id)));
-        let of_leases = leases
-            .iter()
-            .flat_map(|(id, l)| l.parents.iter().map(move |p| (p, *id)));
+        let of_shards = shards.iter().flat_map(|s| s.parents.iter().map(move |p| (p, &s.id)));
+        let of_leases = leases.iter().flat_map(|(id, l)| l.parents.iter().map(move |p| (p, *id)));
         for (parent, child) in of_shards.chain(of_leases) {
             parents.entry(child).or_default().insert(parent);
             children.entry(parent).or_default().insert(child);
         }
-        let begun = leases
-            .iter()
-            .filter(|(_, lease)| is_begun(lease))
-            .map(|(id, _)| *id);
+        let begun = leases.iter().filter(|(_, lease)| is_begun(lease)).map(|(id, _)| *id);
         let passed = beyond(begun, &parents);
         let known = leases.keys().chain(&passed).copied();
         let related = beyond(known, &children);
-        Self {
-            listed,
-            leases,
-            children,
-            passed,
-            related,
-        }
+        Self { listed, leases, children, passed, related }
     }
 
     fn is_missing(&self, shard: &ShardId) -> bool {
@@ -194,21 +173,14 @@ impl<'a> Lineage<'a> {
             }
             // A parent that was passed without being read may lie before the beginning, and this shard across it.
             let after_read = shard.parents.iter().all(ended);
-            return Some(if after_read {
-                whole
-            } else {
-                beginning.cloned().unwrap_or(whole)
-            });
+            return Some(if after_read { whole } else { beginning.cloned().unwrap_or(whole) });
         }
         if let Some(beginning) = beginning {
             let oldest = !shard.parents.iter().any(|p| self.listed.contains(p));
             return oldest.then(|| beginning.clone());
         }
         let waits = |child: &ShardId| self.related.contains(child) && self.is_missing(child);
-        let awaited = self
-            .children
-            .get(&shard.id)
-            .is_some_and(|c| c.iter().any(|c| waits(c)));
+        let awaited = self.children.get(&shard.id).is_some_and(|c| c.iter().any(|c| waits(c)));
         (shard.is_open() || awaited).then_some(whole)
     }
 }

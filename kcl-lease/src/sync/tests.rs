@@ -18,9 +18,8 @@ fn lineage(closed: &str, open: &str) -> Vec<Shard> {
         }
     };
     let closed = closed.split_whitespace().map(|word| parse(word, false));
-    let mut shards: Vec<_> = closed
-        .chain(open.split_whitespace().map(|word| parse(word, true)))
-        .collect();
+    let mut shards: Vec<_> =
+        closed.chain(open.split_whitespace().map(|word| parse(word, true))).collect();
     shards.sort_by_key(|shard| shard.id.as_str().parse::<u32>().unwrap());
     shards
 }
@@ -44,10 +43,7 @@ fn leases(text: &str, start: StartFrom) -> Vec<Lease> {
             _ => start.position(),
         };
         let started_at = word.ends_with('!').then_some(BEGUN);
-        Lease {
-            started_at,
-            ..Lease::new(key(id), position)
-        }
+        Lease { started_at, ..Lease::new(key(id), position) }
     };
     text.split_whitespace().map(parse).collect()
 }
@@ -106,11 +102,7 @@ fn the_java_scenarios() {
     //     creation of the child and the parent's end, and the parent's lease may have been deleted. Reading them costs an
     //     empty read where they were.
     for (row, name, start, leases, ours) in table {
-        assert_eq!(
-            created(&graph(name), leases, start),
-            ours,
-            "row {row}: {leases}"
-        );
+        assert_eq!(created(&graph(name), leases, start), ours, "row {row}: {leases}");
     }
 }
 
@@ -155,10 +147,7 @@ fn a_new_application_needs_every_hash_key() {
     let key = |shard: &ShardId| LeaseKey::single(shard.clone());
     let wall = BEGUN + Duration::from_secs(100);
     let (low, high) = (half("1", 0, 7), half("2", 8, u128::MAX));
-    assert_eq!(
-        first_leases(std::slice::from_ref(&low), &key, LATEST, wall),
-        None
-    );
+    assert_eq!(first_leases(std::slice::from_ref(&low), &key, LATEST, wall), None);
     let leases = first_leases(&[low, high], &key, LATEST, wall).unwrap();
     assert_eq!(leases.len(), 2);
     for lease in &leases {
@@ -167,7 +156,5 @@ fn a_new_application_needs_every_hash_key() {
     }
     assert!(!has_hole(leases.iter()));
     assert!(has_hole(leases[1..].iter()));
-    assert!(!has_hole(
-        [Lease::new(key(&"9".parse().unwrap()), OLDEST.position())].iter()
-    ));
+    assert!(!has_hole([Lease::new(key(&"9".parse().unwrap()), OLDEST.position())].iter()));
 }

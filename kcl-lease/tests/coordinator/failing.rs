@@ -44,22 +44,14 @@ async fn an_unclear_write_of_any_kind_costs_nothing() {
             grant.lease.advance(at(sequence + 1));
             world.pass(DURATION / 2).await;
         }
-        let pending = PendingCheckpoint {
-            position: at(99),
-            state: None,
-        };
+        let pending = PendingCheckpoint { position: at(99), state: None };
         grant.lease.prepare(pending).await.unwrap();
         world.kinesis.split(0);
         a.end(0).await.unwrap();
         a.control.stop_taking();
         world.pass(SECOND).await;
         a.release(1, Release::Stopping).await;
-        assert_eq!(
-            a.figures.sum(metrics::LEASES_LOST),
-            0.0,
-            "{fault:?}: {:#?}",
-            world.trace()
-        );
+        assert_eq!(a.figures.sum(metrics::LEASES_LOST), 0.0, "{fault:?}: {:#?}", world.trace());
         assert!(world.lease(0).await.has_ended());
         assert_eq!(world.lease(1).await.owner, None);
         let children = world.leases().await.len();
@@ -70,11 +62,9 @@ async fn an_unclear_write_of_any_kind_costs_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_take_whose_answer_is_lost_is_granted_at_once_and_written_once() {
     let world = World::new(4);
-    world.store.rule(|call| {
-        call.change
-            .and_then(|c| c.owner.as_ref())
-            .map(|_| Fault::After(UNCLEAR))
-    });
+    world
+        .store
+        .rule(|call| call.change.and_then(|c| c.owner.as_ref()).map(|_| Fault::After(UNCLEAR)));
     let a = world.worker("a").await;
     world.until(SECOND, || a.count() == 4).await;
     assert!(world.leases().await.iter().all(|lease| lease.counter == 1));
@@ -92,27 +82,17 @@ async fn a_worker_that_cannot_write_gives_up_before_others_may_take() {
         let a = world.worker("a").await;
         world.until(SECOND, || a.count() == 2).await;
         let b = world.worker("b").await;
-        world
-            .until(DURATION, || a.count() == 1 && b.count() == 1)
-            .await;
+        world.until(DURATION, || a.count() == 1 && b.count() == 1).await;
         world.pass(DURATION).await;
         let shard = b.shards().pop_first().unwrap();
         // Worker b is cut off: it can neither write nor read.
-        world
-            .store
-            .rule(move |call| (call.worker == "b").then_some(fault));
+        world.store.rule(move |call| (call.worker == "b").then_some(fault));
         let grant = b.grants.lock().unwrap()[&shard].clone();
         world.until(2 * DURATION, || a.count() == 2).await;
         assert!(grant.lease.lost().is_cancelled(), "{fault:?}");
         let checkpoint = grant.lease.checkpoint(at(5)).await;
         assert!(matches!(checkpoint, Err(CheckpointError::LeaseLost)));
-        let position = |line: &str| {
-            world
-                .trace()
-                .iter()
-                .rposition(|l| l.contains(line))
-                .unwrap()
-        };
+        let position = |line: &str| world.trace().iter().rposition(|l| l.contains(line)).unwrap();
         assert!(
             position(&format!("b lost {shard}")) < position(&format!("a granted {shard}")),
             "{:#?}",
@@ -120,9 +100,7 @@ async fn a_worker_that_cannot_write_gives_up_before_others_may_take() {
         );
         // It comes back by itself.
         world.store.heal();
-        world
-            .until(2 * DURATION, || a.count() == 1 && b.count() == 1)
-            .await;
+        world.until(2 * DURATION, || a.count() == 1 && b.count() == 1).await;
     }
 }
 
@@ -131,15 +109,11 @@ async fn leases_are_kept_while_scans_fail_and_stale_scans_take_nothing() {
     let world = World::new(4);
     let a = world.worker("a").await;
     let b = world.worker("b").await;
-    world
-        .until(DURATION, || a.count() == 2 && b.count() == 2)
-        .await;
+    world.until(DURATION, || a.count() == 2 && b.count() == 2).await;
     world.pass(DURATION).await;
     let owners = world.owners().await;
     let lost = a.figures.sum(metrics::LEASES_LOST);
-    world
-        .store
-        .rule(|call| (call.operation == "Scan").then_some(Fault::Before(UNCLEAR)));
+    world.store.rule(|call| (call.operation == "Scan").then_some(Fault::Before(UNCLEAR)));
     world.pass(5 * DURATION).await;
     assert_eq!(world.owners().await, owners);
     world.store.heal();
@@ -162,9 +136,7 @@ async fn a_deleted_table_is_a_clear_stop() {
         world.until(SECOND, || a.count() == 2).await;
         let grant = a.grant(0);
         let missing = Fault::Before(StoreErrorKind::TableMissing);
-        world
-            .store
-            .rule(move |call| (call.operation == operation).then_some(missing));
+        world.store.rule(move |call| (call.operation == operation).then_some(missing));
         world.until(DURATION, || a.count() == 0).await;
         world.pass(SECOND).await;
         let failed = a.failed.lock().unwrap().take();
@@ -175,20 +147,13 @@ async fn a_deleted_table_is_a_clear_stop() {
         let writes = world.store.writes().len();
         world.store.heal();
         world.pass(3 * DURATION).await;
-        assert_eq!(
-            world.store.writes().len(),
-            writes,
-            "{operation}: nothing is written any more"
-        );
+        assert_eq!(world.store.writes().len(), writes, "{operation}: nothing is written any more");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_founder_may_die_after_any_write() {
-    for start in [
-        kcl_core::StartFrom::TrimHorizon,
-        kcl_core::StartFrom::Latest,
-    ] {
+    for start in [kcl_core::StartFrom::TrimHorizon, kcl_core::StartFrom::Latest] {
         for writes in 0..4 {
             let mut world = World::new(4);
             world.start = start;
@@ -211,10 +176,7 @@ async fn a_founder_may_die_after_any_write() {
             // Nothing from before the founder's start is repeated, and nothing after it skipped.
             for n in 0..4 {
                 let grant = heir.grant(n);
-                assert_eq!(
-                    grant.started_at.is_some(),
-                    start == kcl_core::StartFrom::Latest
-                );
+                assert_eq!(grant.started_at.is_some(), start == kcl_core::StartFrom::Latest);
             }
         }
     }

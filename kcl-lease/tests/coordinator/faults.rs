@@ -61,20 +61,12 @@ impl std::fmt::Debug for Faulty {
 
 impl Faulty {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self {
-            worker: String::new(),
-            store: MemoryStore::new(),
-            clock,
-            shared: Arc::default(),
-        }
+        Self { worker: String::new(), store: MemoryStore::new(), clock, shared: Arc::default() }
     }
 
     /// The same store in the hands of a worker.
     pub(crate) fn of(&self, worker: &str) -> Self {
-        Self {
-            worker: worker.into(),
-            ..self.clone()
-        }
+        Self { worker: worker.into(), ..self.clone() }
     }
 
     pub(crate) fn plain(&self) -> &MemoryStore {
@@ -111,12 +103,7 @@ impl Faulty {
         change: Option<&Change>,
         effect: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let call = Call {
-            worker: &self.worker,
-            operation,
-            key,
-            change,
-        };
+        let call = Call { worker: &self.worker, operation, key, change };
         let fault = match &mut self.shared.lock().unwrap().rule {
             Some(rule) => rule(&call),
             None => None,
@@ -167,13 +154,11 @@ impl LeaseStore for Faulty {
     }
 
     async fn read(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
-        self.call("GetItem", Some(key), None, self.store.read(key))
-            .await
+        self.call("GetItem", Some(key), None, self.store.read(key)).await
     }
 
     async fn create(&self, lease: &Lease) -> Result<bool, StoreError> {
-        self.call("PutItem", Some(&lease.key), None, self.store.create(lease))
-            .await
+        self.call("PutItem", Some(&lease.key), None, self.store.create(lease)).await
     }
 
     async fn update(
@@ -183,12 +168,10 @@ impl LeaseStore for Faulty {
         change: &Change,
     ) -> Result<Outcome, StoreError> {
         let update = self.store.update(key, fence, change);
-        self.call("UpdateItem", Some(key), Some(change), update)
-            .await
+        self.call("UpdateItem", Some(key), Some(change), update).await
     }
 
     async fn delete(&self, key: &LeaseKey, fence: &Fence) -> Result<Outcome, StoreError> {
-        self.call("DeleteItem", Some(key), None, self.store.delete(key, fence))
-            .await
+        self.call("DeleteItem", Some(key), None, self.store.delete(key, fence)).await
     }
 }

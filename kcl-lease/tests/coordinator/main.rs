@@ -1,10 +1,6 @@
 //! Workers that share the shards of a stream, as seen from their consumers and from the lease table.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "helpers of tests"
-)]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
 
 mod failing;
 mod faults;

@@ -20,10 +20,7 @@ async fn children_start_at_once_when_their_parent_ends() {
     a.end(0).await.unwrap();
     let took = world.until(SECOND, || a.count() == 3).await;
     assert!(took < SECOND / 10, "{took:?}");
-    assert_eq!(
-        a.shards(),
-        [id(1), children[0].id.clone(), children[1].id.clone()].into()
-    );
+    assert_eq!(a.shards(), [id(1), children[0].id.clone(), children[1].id.clone()].into());
     // As the Java KCL leaves it: the owner stays, the children are named, and nothing renews it.
     let parent = world.lease(0).await;
     assert_eq!(parent.owner, Some("a".parse().unwrap()));
@@ -47,9 +44,7 @@ async fn a_merged_shard_waits_for_both_parents() {
     world.pass(2 * DURATION).await;
     assert_eq!(a.shards(), [id(1)].into());
     a.end(1).await.unwrap();
-    let took = world
-        .until(SECOND, || a.count() == 1 && a.shards().contains(&id(2)))
-        .await;
+    let took = world.until(SECOND, || a.count() == 1 && a.shards().contains(&id(2))).await;
     assert!(took < SECOND / 10, "{took:?}");
 }
 
@@ -69,9 +64,7 @@ async fn a_merged_shard_waits_for_a_parent_that_has_no_lease_yet() {
     world.until(SECOND, || a.count() == 2).await;
     assert_eq!(a.shards(), [id(2), id(3)].into());
     a.end(3).await.unwrap();
-    world
-        .until(SECOND, || a.shards() == [id(2), id(4)].into())
-        .await;
+    world.until(SECOND, || a.shards() == [id(2), id(4)].into()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,19 +93,12 @@ async fn a_worker_may_die_after_any_write_of_an_end() {
                 let _ = tokio::time::timeout(SECOND, dead.end(*parent)).await;
             }
             dead.crash();
-            let ended = world
-                .leases()
-                .await
-                .iter()
-                .filter(|lease| lease.has_ended())
-                .count();
+            let ended = world.leases().await.iter().filter(|lease| lease.has_ended()).count();
             let heir = world.worker("heir").await;
             world.until(2 * DURATION, || heir.count() > 0).await;
             for parent in parents {
                 if !world.lease(*parent).await.has_ended() {
-                    world
-                        .until(2 * DURATION, || heir.shards().contains(&id(*parent)))
-                        .await;
+                    world.until(2 * DURATION, || heir.shards().contains(&id(*parent))).await;
                     heir.end(*parent).await.unwrap();
                 }
             }
@@ -124,10 +110,8 @@ async fn a_worker_may_die_after_any_write_of_an_end() {
             );
             // At no time had a parent ended whose children were missing.
             let log = world.store.writes();
-            for (n, (_, lease)) in log
-                .iter()
-                .enumerate()
-                .filter(|(_, (_, lease))| lease.has_ended())
+            for (n, (_, lease)) in
+                log.iter().enumerate().filter(|(_, (_, lease))| lease.has_ended())
             {
                 for child in lease.children.iter().filter(|_| !merge) {
                     assert!(log[..n].iter().any(|(_, l)| l.key.shard() == child));
@@ -147,18 +131,9 @@ async fn a_missing_child_of_an_ended_parent_is_healed_within_ten_seconds() {
     world.until(SECOND, || a.count() == 3).await;
     world.pass(5 * DURATION).await;
     let lease = world.lease(2).await;
-    world
-        .store
-        .plain()
-        .delete(&key(2), &lease.fence())
-        .await
-        .unwrap();
+    world.store.plain().delete(&key(2), &lease.fence()).await.unwrap();
     let grants = || {
-        world
-            .trace()
-            .iter()
-            .filter(|line| line.contains("granted shardId-000000000002"))
-            .count()
+        world.trace().iter().filter(|line| line.contains("granted shardId-000000000002")).count()
     };
     let took = world.until(DURATION, || grants() == 2).await;
     assert!(took < DURATION, "{took:?}");
@@ -194,9 +169,7 @@ async fn a_parent_that_was_cleaned_up_is_not_read_again_because_of_an_old_scan()
     }
     // Nor does it learn better by taking one of them.
     let refused = Fault::Before(StoreErrorKind::Throttled);
-    world
-        .store
-        .rule(move |call| (call.change.is_some() && call.worker == "b").then_some(refused));
+    world.store.rule(move |call| (call.change.is_some() && call.worker == "b").then_some(refused));
     let _b = world.worker("b").await;
     world.pass(SECOND).await;
     assert_eq!(store.read(&key(0)).await.unwrap(), None);

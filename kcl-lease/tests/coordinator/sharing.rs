@@ -49,9 +49,7 @@ async fn workers_that_join_get_their_share_and_then_nothing_moves() {
     let noticed = world.until(5 * SECOND, || a.count() == 6).await;
     assert!(noticed <= world.timing.scan_interval, "{noticed:?}");
     let c = world.worker("c").await;
-    world
-        .until(5 * SECOND, || [&a, &b, &c].iter().all(|w| w.count() == 4))
-        .await;
+    world.until(5 * SECOND, || [&a, &b, &c].iter().all(|w| w.count() == 4)).await;
     assert_eq!(b.figures.sum(metrics::LEASES_STOLEN), 6.0);
     assert_eq!(c.figures.sum(metrics::LEASES_STOLEN), 4.0);
     let owners = world.owners().await;
@@ -77,9 +75,7 @@ async fn a_dead_workers_leases_are_taken_within_the_lease_duration_and_a_scan() 
     let world = World::new(6);
     let a = world.worker("a").await;
     let b = world.worker("b").await;
-    world
-        .until(10 * SECOND, || a.count() == 3 && b.count() == 3)
-        .await;
+    world.until(10 * SECOND, || a.count() == 3 && b.count() == 3).await;
     world.pass(DURATION * 3 / 2).await;
     b.crash();
     let took = world.until(2 * DURATION, || a.count() == 6).await;
@@ -114,10 +110,7 @@ async fn a_stalled_worker_that_wakes_up_changes_nothing() {
     let valid_until = grant.lease.valid_until();
     let heir = world.worker("heir").await;
     world.until(2 * DURATION, || heir.count() == 2).await;
-    assert!(
-        valid_until < world.clock.now(),
-        "the zombie can tell that its time is over"
-    );
+    assert!(valid_until < world.clock.now(), "the zombie can tell that its time is over");
     let mut before = world.leases().await;
     let checkpoint = tokio::spawn({
         let grant = grant.clone();
@@ -132,9 +125,7 @@ async fn a_stalled_worker_that_wakes_up_changes_nothing() {
     after.iter_mut().for_each(|lease| lease.counter = 0);
     assert_eq!(before, after, "{:#?}", world.trace());
     // It joins in again as anyone.
-    world
-        .until(DURATION, || zombie.count() == 1 && heir.count() == 1)
-        .await;
+    world.until(DURATION, || zombie.count() == 1 && heir.count() == 1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,9 +133,7 @@ async fn max_leases_is_kept_and_others_take_the_rest() {
     let world = World::new(6);
     let a = world.worker_with("a", Some(2)).await.unwrap();
     let b = world.worker("b").await;
-    world
-        .until(4 * DURATION, || a.count() == 2 && b.count() == 4)
-        .await;
+    world.until(4 * DURATION, || a.count() == 2 && b.count() == 4).await;
     b.crash();
     world.pass(4 * DURATION).await;
     assert_eq!(a.count(), 2);
@@ -215,12 +204,7 @@ async fn a_deleted_lease_is_lost_and_comes_back() {
     world.until(SECOND, || a.count() == 2).await;
     a.grant(1).lease.checkpoint(at(3)).await.unwrap();
     let lease = world.lease(0).await;
-    world
-        .store
-        .plain()
-        .delete(&key(0), &lease.fence())
-        .await
-        .unwrap();
+    world.store.plain().delete(&key(0), &lease.fence()).await.unwrap();
     world.until(DURATION, || a.count() == 1).await;
     let took = world.until(DURATION, || a.count() == 2).await;
     assert!(took <= DURATION, "{took:?}");
@@ -234,10 +218,7 @@ async fn the_same_seed_gives_the_same_trace() {
         let (a, b, c) = tokio::join!(world.worker("a"), world.worker("b"), world.worker("c"));
         world.pass(DURATION).await;
         world.kinesis.split(0);
-        let owner = [&a, &b, &c]
-            .into_iter()
-            .find(|w| w.shards().contains(&id(0)))
-            .unwrap();
+        let owner = [&a, &b, &c].into_iter().find(|w| w.shards().contains(&id(0))).unwrap();
         owner.end(0).await.unwrap();
         world.pass(DURATION).await;
         a.crash();

@@ -30,11 +30,7 @@ impl Kinesis {
         let part = u128::MAX / u128::from(count);
         let shard = |n: u32| {
             let start = part * u128::from(n);
-            let end = if n + 1 == count {
-                u128::MAX
-            } else {
-                start + part - 1
-            };
+            let end = if n + 1 == count { u128::MAX } else { start + part - 1 };
             shard(n, &[], HashRange::new(start, end).unwrap())
         };
         Self(Arc::new(Mutex::new((0..count).map(shard).collect())))
@@ -151,12 +147,7 @@ impl Metrics for Figures {
 
 impl Figures {
     pub(crate) fn sum(&self, metric: Metric) -> f64 {
-        self.0
-            .lock()
-            .unwrap()
-            .get(metric.name)
-            .copied()
-            .unwrap_or(0.0)
+        self.0.lock().unwrap().get(metric.name).copied().unwrap_or(0.0)
     }
 }
 
@@ -263,22 +254,12 @@ impl World {
             }
             world.note(&who, "left");
         });
-        Ok(Worker {
-            world: self.clone(),
-            grants,
-            failed,
-            control: joined.control,
-            tasks,
-            figures,
-        })
+        Ok(Worker { world: self.clone(), grants, failed, control: joined.control, tasks, figures })
     }
 
     fn note(&self, worker: &str, what: &str) {
         let time = (self.clock.now() - self.begun).as_millis();
-        self.trace
-            .lock()
-            .unwrap()
-            .push(format!("{time:>6} {worker} {what}"));
+        self.trace.lock().unwrap().push(format!("{time:>6} {worker} {what}"));
     }
 
     pub(crate) async fn lease(&self, n: u32) -> Lease {
@@ -291,16 +272,9 @@ impl World {
 
     /// The owner of each lease that has not ended.
     pub(crate) async fn owners(&self) -> BTreeMap<String, String> {
-        let unended = self
-            .leases()
-            .await
-            .into_iter()
-            .filter(|lease| !lease.has_ended());
+        let unended = self.leases().await.into_iter().filter(|lease| !lease.has_ended());
         let named = |lease: Lease| {
-            (
-                lease.key.to_string(),
-                lease.owner.map_or("-".into(), |o| o.to_string()),
-            )
+            (lease.key.to_string(), lease.owner.map_or("-".into(), |o| o.to_string()))
         };
         unended.map(named).collect()
     }
@@ -326,21 +300,13 @@ impl Worker {
     }
 
     pub(crate) fn grant(&self, n: u32) -> Arc<Grant> {
-        self.grants
-            .lock()
-            .unwrap()
-            .get(&id(n))
-            .expect("granted")
-            .clone()
+        self.grants.lock().unwrap().get(&id(n)).expect("granted").clone()
     }
 
     /// Ends a shard that has children.
     pub(crate) async fn end(&self, n: u32) -> Result<(), kcl_core::leasing::CheckpointError> {
         let grant = self.grant(n);
-        let ended = grant
-            .lease
-            .end(self.world.kinesis.children(&grant.shard))
-            .await;
+        let ended = grant.lease.end(self.world.kinesis.children(&grant.shard)).await;
         if ended.is_ok() {
             self.grants.lock().unwrap().remove(&grant.shard);
         }

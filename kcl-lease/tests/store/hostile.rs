@@ -17,24 +17,15 @@ async fn what_is_no_sound_lease_is_left_alone_and_hides_nothing() {
     broken.insert("checkpoint".into(), s(&"9".repeat(300_000)));
     put(&client, broken.clone()).await;
     let leader = [("leaseKey", s("Leader")), ("ownerName", s("java"))];
-    let metrics = [
-        ("leaseKey", s("shardId-2")),
-        ("entityType", s("WORKER_METRIC_STATS")),
-    ];
+    let metrics = [("leaseKey", s("shardId-2")), ("entityType", s("WORKER_METRIC_STATS"))];
     for foreign in [leader, metrics] {
-        put(
-            &client,
-            foreign.map(|(name, value)| (name.to_owned(), value)).into(),
-        )
-        .await;
+        put(&client, foreign.map(|(name, value)| (name.to_owned(), value)).into()).await;
     }
 
     let scan = store.scan().await.unwrap();
     assert_eq!(scan.leases, std::slice::from_ref(&sound));
     assert_eq!(scan.foreign, 2);
-    let [(key, reason)] = scan.unreadable.as_slice() else {
-        panic!("{:?}", scan.unreadable)
-    };
+    let [(key, reason)] = scan.unreadable.as_slice() else { panic!("{:?}", scan.unreadable) };
     assert_eq!(key, "shardId-1");
     assert!(reason.len() < 160, "{reason}");
 
@@ -49,10 +40,7 @@ async fn what_is_no_sound_lease_is_left_alone_and_hides_nothing() {
     other_counter.counter = 7;
     for lease in [&other_counter, &foreign] {
         let renewal = Change::default();
-        let outcome = store
-            .update(&lease.key, &lease.fence(), &renewal)
-            .await
-            .unwrap();
+        let outcome = store.update(&lease.key, &lease.fence(), &renewal).await.unwrap();
         assert_eq!(outcome, Outcome::Conflict(None));
         let outcome = store.delete(&lease.key, &lease.fence()).await.unwrap();
         assert_eq!(outcome, Outcome::Conflict(None));
@@ -67,10 +55,7 @@ async fn an_owner_of_a_wrong_type_never_passes_for_nobody() {
     assert!(store.create(&free).await.unwrap());
     let mut planted = item(&client, "shardId-0").await;
     // An owner of "" or of a wrong type is refused by the index; without an index it can be there.
-    planted.insert(
-        "ownerSwitchesSinceCheckpoint".into(),
-        AttributeValue::Bool(true),
-    );
+    planted.insert("ownerSwitchesSinceCheckpoint".into(), AttributeValue::Bool(true));
     put(&client, planted).await;
     assert!(store.scan().await.unwrap().leases.is_empty());
     assert!(store.read(&free.key).await.is_err());

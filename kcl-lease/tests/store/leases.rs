@@ -16,10 +16,7 @@ use crate::{TABLE, prepared};
 
 async fn member(emulator: &Emulator, tasks: &Tasks) -> Member {
     let api = SdkKinesis::new(&emulator.sdk_config());
-    let stream = api
-        .describe_stream(&"orders".parse().unwrap())
-        .await
-        .unwrap();
+    let stream = api.describe_stream(&"orders".parse().unwrap()).await.unwrap();
     Member {
         application: TABLE.parse().unwrap(),
         worker: "a".parse().unwrap(),
@@ -62,34 +59,16 @@ async fn a_worker_gets_its_leases_from_a_table_named_as_the_application() {
     let started = clock.now();
     let mut membership = leases.join(member(&emulator, &tasks).await).await.unwrap();
     let shards = granted(&mut membership, 2).await;
-    assert_eq!(
-        Vec::from_iter(shards),
-        ["shardId-000000000000", "shardId-000000000001"]
-    );
+    assert_eq!(Vec::from_iter(shards), ["shardId-000000000000", "shardId-000000000001"]);
     assert!(clock.now() - started < Duration::from_secs(1));
     let (store, _) = prepared(&emulator).await;
-    let owners = store
-        .scan()
-        .await
-        .unwrap()
-        .leases
-        .into_iter()
-        .map(|lease| lease.owner);
-    assert_eq!(
-        owners.collect::<Vec<_>>(),
-        vec![Some("a".parse().unwrap()); 2]
-    );
+    let owners = store.scan().await.unwrap().leases.into_iter().map(|lease| lease.owner);
+    assert_eq!(owners.collect::<Vec<_>>(), vec![Some("a".parse().unwrap()); 2]);
 
-    let unfreed = membership
-        .control
-        .leave(clock.now() + Duration::from_secs(5))
-        .await;
+    let unfreed = membership.control.leave(clock.now() + Duration::from_secs(5)).await;
     assert_eq!(unfreed, 0);
     let leases = store.scan().await.unwrap().leases;
-    assert!(
-        leases.iter().all(|lease| lease.owner.is_none()),
-        "{leases:?}"
-    );
+    assert!(leases.iter().all(|lease| lease.owner.is_none()), "{leases:?}");
     tasks.stop();
 }
 
@@ -99,12 +78,7 @@ async fn the_table_is_named_and_made_as_set() {
     let client = aws_sdk_dynamodb::Client::new(&emulator.sdk_config());
     let tasks = Tasks::new();
     let must_exist = DynamoLeases::from_client(client.clone()).table(TablePolicy::MustExist);
-    assert!(
-        must_exist
-            .join(member(&emulator, &tasks).await)
-            .await
-            .is_err()
-    );
+    assert!(must_exist.join(member(&emulator, &tasks).await).await.is_err());
     let spec = TableSpec::default().deletion_protection(true);
     let leases = DynamoLeases::from_client(client.clone())
         .table_name("leases-of-orders")
@@ -113,15 +87,7 @@ async fn the_table_is_named_and_made_as_set() {
     granted(&mut membership, 2).await;
     let tables = client.list_tables().send().await.unwrap();
     assert_eq!(tables.table_names(), ["leases-of-orders"]);
-    let table = client
-        .describe_table()
-        .table_name("leases-of-orders")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(
-        table.table.unwrap().deletion_protection_enabled(),
-        Some(true)
-    );
+    let table = client.describe_table().table_name("leases-of-orders").send().await.unwrap();
+    assert_eq!(table.table.unwrap().deletion_protection_enabled(), Some(true));
     tasks.stop();
 }

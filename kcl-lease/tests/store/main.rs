@@ -1,10 +1,6 @@
 //! The DynamoDB store against the emulator.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 mod faults;
 mod hostile;
@@ -36,10 +32,7 @@ fn lease(shard: &str) -> Lease {
 }
 
 fn take(by: &str) -> Change {
-    Change {
-        owner: Some(Some(WorkerId::new(by).unwrap())),
-        ..Change::default()
-    }
+    Change { owner: Some(Some(WorkerId::new(by).unwrap())), ..Change::default() }
 }
 
 fn s(value: &str) -> AttributeValue {
@@ -52,11 +45,7 @@ async fn put(client: &Client, item: HashMap<String, AttributeValue>) {
 }
 
 async fn item(client: &Client, key: &str) -> HashMap<String, AttributeValue> {
-    let get = client
-        .get_item()
-        .table_name(TABLE)
-        .key("leaseKey", s(key))
-        .consistent_read(true);
+    let get = client.get_item().table_name(TABLE).key("leaseKey", s(key)).consistent_read(true);
     get.send().await.unwrap().item.unwrap()
 }
 
@@ -72,11 +61,7 @@ async fn a_scan_reads_page_after_page() {
         let store = prepared(&emulator).await.0.consistent_scans(consistent);
         contract::a_scan_shows_everything(&store).await;
         // One scan of the empty table; then 12 leases of 300 KiB at 1 MB a page.
-        assert!(
-            emulator.counts()["dynamodb:Scan"] > 3,
-            "{:?}",
-            emulator.counts()
-        );
+        assert!(emulator.counts()["dynamodb:Scan"] > 3, "{:?}", emulator.counts());
     }
 }
 
@@ -85,18 +70,12 @@ async fn attributes_of_others_survive_every_write() {
     let (store, client) = prepared(&Emulator::builder().build()).await;
     let mut seen = lease("shardId-0");
     assert!(store.create(&seen).await.unwrap());
-    let others = [
-        ("throughputKBps", AttributeValue::N("0.5".into())),
-        ("x", s("later")),
-    ];
+    let others = [("throughputKBps", AttributeValue::N("0.5".into())), ("x", s("later"))];
     let mut planted = item(&client, "shardId-0").await;
     planted.extend(others.clone().map(|(name, value)| (name.to_owned(), value)));
     put(&client, planted).await;
 
-    let pending = PendingCheckpoint {
-        position: Position::Latest,
-        state: Some("note".into()),
-    };
+    let pending = PendingCheckpoint { position: Position::Latest, state: Some("note".into()) };
     let everything = Change {
         owner: Some(None),
         position: Some(Position::ShardEnd),
@@ -104,10 +83,7 @@ async fn attributes_of_others_survive_every_write() {
         children: Some(["shardId-1".parse().unwrap()].into()),
     };
     for change in [take("a"), take("b"), Change::default(), everything] {
-        let outcome = store
-            .update(&seen.key, &seen.fence(), &change)
-            .await
-            .unwrap();
+        let outcome = store.update(&seen.key, &seen.fence(), &change).await.unwrap();
         assert_eq!(outcome, Outcome::Applied);
         seen = change.apply_to(&seen);
         let now = item(&client, "shardId-0").await;

@@ -32,29 +32,13 @@ fn denied(operation: &str) -> Rule {
 }
 
 async fn describe(client: &Client) -> TableDescription {
-    client
-        .describe_table()
-        .table_name(TABLE)
-        .send()
-        .await
-        .unwrap()
-        .table
-        .unwrap()
+    client.describe_table().table_name(TABLE).send().await.unwrap().table.unwrap()
 }
 
 async fn recovery(client: &Client) -> PointInTimeRecoveryStatus {
-    let backups = client
-        .describe_continuous_backups()
-        .table_name(TABLE)
-        .send()
-        .await
-        .unwrap();
+    let backups = client.describe_continuous_backups().table_name(TABLE).send().await.unwrap();
     let backups = backups.continuous_backups_description.unwrap();
-    backups
-        .point_in_time_recovery_description
-        .unwrap()
-        .point_in_time_recovery_status
-        .unwrap()
+    backups.point_in_time_recovery_description.unwrap().point_in_time_recovery_status.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,20 +53,12 @@ async fn a_table_is_created_in_one_go_with_the_index_of_java_3() {
         let part = |e: &KeySchemaElement| (e.attribute_name().to_owned(), e.key_type().clone());
         schema.iter().map(part).collect::<Vec<_>>()
     };
-    assert_eq!(
-        key(table.key_schema()),
-        [("leaseKey".to_owned(), KeyType::Hash)]
-    );
-    let [index] = table.global_secondary_indexes() else {
-        panic!("{table:?}")
-    };
+    assert_eq!(key(table.key_schema()), [("leaseKey".to_owned(), KeyType::Hash)]);
+    let [index] = table.global_secondary_indexes() else { panic!("{table:?}") };
     assert_eq!(index.index_name(), Some("LeaseOwnerToLeaseKeyIndex"));
     assert_eq!(
         key(index.key_schema()),
-        [
-            ("leaseOwner".to_owned(), KeyType::Hash),
-            ("leaseKey".to_owned(), KeyType::Range)
-        ]
+        [("leaseOwner".to_owned(), KeyType::Hash), ("leaseKey".to_owned(), KeyType::Range)]
     );
     let projection = index.projection().unwrap().projection_type();
     assert_eq!(projection, Some(&ProjectionType::KeysOnly));
@@ -91,11 +67,7 @@ async fn a_table_is_created_in_one_go_with_the_index_of_java_3() {
     store.prepare().await.unwrap();
     assert_eq!(emulator.counts()["dynamodb:CreateTable"], 1);
     assert!(!emulator.counts().contains_key("dynamodb:UpdateTable"));
-    assert!(
-        !emulator
-            .counts()
-            .contains_key("dynamodb:UpdateContinuousBackups")
-    );
+    assert!(!emulator.counts().contains_key("dynamodb:UpdateContinuousBackups"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,52 +78,29 @@ async fn protection_recovery_and_tags_are_as_asked_for() {
         .point_in_time_recovery(true)
         .tag("team", "orders")
         .tag("stage", "test");
-    store
-        .table_policy(TablePolicy::CreateIfMissing(spec))
-        .prepare()
-        .await
-        .unwrap();
+    store.table_policy(TablePolicy::CreateIfMissing(spec)).prepare().await.unwrap();
     let table = describe(&client).await;
     assert_eq!(table.deletion_protection_enabled(), Some(true));
     assert_eq!(recovery(&client).await, PointInTimeRecoveryStatus::Enabled);
-    let tags = client
-        .list_tags_of_resource()
-        .resource_arn(table.table_arn().unwrap());
+    let tags = client.list_tags_of_resource().resource_arn(table.table_arn().unwrap());
     let tags = tags.send().await.unwrap();
-    let mut tags: Vec<_> = tags
-        .tags()
-        .iter()
-        .map(|tag| (tag.key(), tag.value()))
-        .collect();
+    let mut tags: Vec<_> = tags.tags().iter().map(|tag| (tag.key(), tag.value())).collect();
     tags.sort_unstable();
     assert_eq!(tags, [("stage", "test"), ("team", "orders")]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn recovery_waits_for_the_backups_and_gives_way_when_refused() {
-    for (error, requests) in [
-        ("AccessDeniedException", 1),
-        ("ContinuousBackupsUnavailableException", 15),
-    ] {
+    for (error, requests) in
+        [("AccessDeniedException", 1), ("ContinuousBackupsUnavailableException", 15)]
+    {
         let (emulator, client, store) = unprepared();
-        let refused = Fault::Custom {
-            status: 400,
-            error: error.to_owned(),
-            message: "not now".to_owned(),
-        };
-        emulator
-            .faults()
-            .add(Rule::new(refused).operation("UpdateContinuousBackups"));
+        let refused =
+            Fault::Custom { status: 400, error: error.to_owned(), message: "not now".to_owned() };
+        emulator.faults().add(Rule::new(refused).operation("UpdateContinuousBackups"));
         let spec = TableSpec::default().point_in_time_recovery(true);
-        store
-            .table_policy(TablePolicy::CreateIfMissing(spec))
-            .prepare()
-            .await
-            .unwrap();
-        assert_eq!(
-            emulator.counts()["dynamodb:UpdateContinuousBackups"],
-            requests
-        );
+        store.table_policy(TablePolicy::CreateIfMissing(spec)).prepare().await.unwrap();
+        assert_eq!(emulator.counts()["dynamodb:UpdateContinuousBackups"], requests);
         assert_eq!(recovery(&client).await, PointInTimeRecoveryStatus::Disabled);
     }
 }
@@ -161,10 +110,7 @@ async fn a_table_that_must_exist_is_never_created() {
     let (emulator, _client, store) = unprepared();
     let store = store.table_policy(TablePolicy::MustExist);
     let error = store.prepare().await.unwrap_err();
-    assert!(
-        matches!(&error, LeasingError::TableMissing { table } if table == TABLE),
-        "{error}"
-    );
+    assert!(matches!(&error, LeasingError::TableMissing { table } if table == TABLE), "{error}");
     assert!(!emulator.counts().contains_key("dynamodb:CreateTable"));
     prepared(&emulator).await;
     store.prepare().await.unwrap();
@@ -176,9 +122,7 @@ async fn workers_that_start_together_share_one_table() {
     let workers: Vec<_> = (0..8).map(|_| DynamoStore::new(&client, TABLE)).collect();
     // Each looks before any creates: the emulator answers the first looks late.
     let slow = Fault::LateReply(Duration::from_millis(500));
-    emulator
-        .faults()
-        .add(Rule::new(slow).operation("DescribeTable").first(8));
+    emulator.faults().add(Rule::new(slow).operation("DescribeTable").first(8));
     for outcome in join_all(workers.iter().map(LeaseStore::prepare)).await {
         outcome.unwrap();
     }
@@ -187,19 +131,12 @@ async fn workers_that_start_together_share_one_table() {
 
 #[tokio::test(start_paused = true)]
 async fn another_kind_of_table_is_refused_with_advice() {
-    for (keys, found) in [
-        (vec!["wid"], "wid"),
-        (vec!["leaseKey", "at"], "leaseKey+at"),
-    ] {
+    for (keys, found) in [(vec!["wid"], "wid"), (vec!["leaseKey", "at"], "leaseKey+at")] {
         let (_emulator, client, store) = unprepared();
-        let mut request = client
-            .create_table()
-            .table_name(TABLE)
-            .billing_mode(BillingMode::PayPerRequest);
+        let mut request =
+            client.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
         for (name, role) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
-            let key = KeySchemaElement::builder()
-                .attribute_name(*name)
-                .key_type(role);
+            let key = KeySchemaElement::builder().attribute_name(*name).key_type(role);
             let string = AttributeDefinition::builder()
                 .attribute_name(*name)
                 .attribute_type(ScalarAttributeType::S);
@@ -224,16 +161,10 @@ async fn an_existing_table_needs_neither_create_nor_describe() {
     emulator.faults().add(denied("DescribeTable"));
     emulator.faults().add(denied("CreateTable"));
     let refused = store.prepare().await.unwrap_err();
-    assert!(
-        matches!(refused, LeasingError::Unavailable(_)),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, LeasingError::Unavailable(_)), "{refused:?}");
     let must_exist = store.clone().table_policy(TablePolicy::MustExist);
     let missing = must_exist.prepare().await.unwrap_err();
-    assert!(
-        matches!(missing, LeasingError::TableMissing { .. }),
-        "{missing:?}"
-    );
+    assert!(matches!(missing, LeasingError::TableMissing { .. }), "{missing:?}");
 
     emulator.faults().clear();
     prepared(&emulator).await;
@@ -243,12 +174,9 @@ async fn an_existing_table_needs_neither_create_nor_describe() {
     assert!(store.create(&lease("shardId-0")).await.unwrap());
 
     let other = DynamoStore::new(&client, "other-app");
-    let key = KeySchemaElement::builder()
-        .attribute_name("wid")
-        .key_type(KeyType::Hash);
-    let string = AttributeDefinition::builder()
-        .attribute_name("wid")
-        .attribute_type(ScalarAttributeType::S);
+    let key = KeySchemaElement::builder().attribute_name("wid").key_type(KeyType::Hash);
+    let string =
+        AttributeDefinition::builder().attribute_name("wid").attribute_type(ScalarAttributeType::S);
     emulator.faults().clear();
     let create = client
         .create_table()
@@ -259,10 +187,7 @@ async fn an_existing_table_needs_neither_create_nor_describe() {
     create.send().await.unwrap();
     emulator.faults().add(denied("DescribeTable"));
     let foreign = other.prepare().await.unwrap_err();
-    assert!(
-        matches!(foreign, LeasingError::TableForeign { .. }),
-        "{foreign:?}"
-    );
+    assert!(matches!(foreign, LeasingError::TableForeign { .. }), "{foreign:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,22 +198,15 @@ async fn without_any_right_the_refusal_is_told_at_once() {
     let clock = Clock::system();
     let started = clock.now();
     let error = store.prepare().await.unwrap_err();
-    let LeasingError::Unavailable(source) = &error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(
-        source.to_string(),
-        "DescribeTable failed: kind=AccessDenied"
-    );
+    let LeasingError::Unavailable(source) = &error else { panic!("{error:?}") };
+    assert_eq!(source.to_string(), "DescribeTable failed: kind=AccessDenied");
     assert!((clock.now() - started) < Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_at_the_start_is_waited_for_but_not_for_ever() {
     let (emulator, _client, store) = unprepared();
-    emulator
-        .faults()
-        .add(Rule::new(Fault::ErrorBefore(503)).first(10));
+    emulator.faults().add(Rule::new(Fault::ErrorBefore(503)).first(10));
     store.prepare().await.unwrap();
 
     emulator.faults().add(Rule::new(Fault::LostBefore));
@@ -303,9 +221,7 @@ async fn an_outage_at_the_start_is_waited_for_but_not_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_to_create_table_does_no_harm() {
     let (emulator, _client, store) = unprepared();
-    emulator
-        .faults()
-        .add(Rule::new(Fault::LostAfter).operation("CreateTable").nth(1));
+    emulator.faults().add(Rule::new(Fault::LostAfter).operation("CreateTable").nth(1));
     store.prepare().await.unwrap();
     assert!(store.create(&lease("shardId-0")).await.unwrap());
 }

@@ -45,9 +45,7 @@ pub(super) fn page(output: GetRecordsOutput) -> Result<RecordsPage, Broken> {
 }
 
 pub(super) fn shard(shard: sdk::Shard) -> Result<Shard, Broken> {
-    let numbers = shard
-        .sequence_number_range
-        .ok_or(Broken::Missing("SequenceNumberRange"))?;
+    let numbers = shard.sequence_number_range.ok_or(Broken::Missing("SequenceNumberRange"))?;
     Ok(Shard {
         id: ShardId::new(shard.shard_id)?,
         parents: [shard.parent_shard_id, shard.adjacent_parent_shard_id]
@@ -89,11 +87,7 @@ fn record(record: sdk::Record) -> Result<RawRecord, Broken> {
 fn child(child: sdk::ChildShard) -> Result<ChildShard, Broken> {
     Ok(ChildShard {
         id: ShardId::new(child.shard_id)?,
-        parents: child
-            .parent_shards
-            .into_iter()
-            .map(ShardId::new)
-            .collect::<Result<_, _>>()?,
+        parents: child.parent_shards.into_iter().map(ShardId::new).collect::<Result<_, _>>()?,
         hash_range: hash_range(child.hash_key_range)?,
     })
 }

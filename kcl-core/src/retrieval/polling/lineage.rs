@@ -38,11 +38,7 @@ pub(super) fn find(shard: &ShardId, shards: &[Shard]) -> Finding {
     let covered = HashRange::gaps(children.iter().map(|child| child.hash_range))
         .iter()
         .all(|gap| gap.end() < range.start() || range.end() < gap.start());
-    if covered && !listed.is_open() {
-        Finding::Closed(children)
-    } else {
-        Finding::Listed
-    }
+    if covered && !listed.is_open() { Finding::Closed(children) } else { Finding::Listed }
 }
 
 #[cfg(test)]
@@ -92,14 +88,8 @@ mod tests {
             (vec![parent(true)], Finding::Listed),
             (vec![parent(false)], Finding::Listed),
             (vec![parent(false), low.clone()], Finding::Listed),
-            (
-                vec![parent(true), low.clone(), high.clone()],
-                Finding::Listed,
-            ),
-            (
-                vec![parent(false), low.clone(), high.clone()],
-                children(&[&low, &high]),
-            ),
+            (vec![parent(true), low.clone(), high.clone()], Finding::Listed),
+            (vec![parent(false), low.clone(), high.clone()], children(&[&low, &high])),
             (vec![parent(false), merged.clone()], children(&[&merged])),
         ];
         for (shards, finding) in table {

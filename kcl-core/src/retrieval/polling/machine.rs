@@ -59,10 +59,7 @@ enum State {
     /// Needs an iterator.
     Opening,
     /// Has one. A fresh one has not served a page yet.
-    Reading {
-        iterator: ShardIterator,
-        fresh: bool,
-    },
+    Reading { iterator: ShardIterator, fresh: bool },
     /// Kinesis said something that only a listing of the shards can make sure.
     Confirming(Doubt),
     /// Everything was returned.
@@ -229,10 +226,7 @@ impl Machine {
             self.next_idle = (self.next_idle * 2).min(*self.idle.end());
         }
         self.state = match page.next {
-            Some(iterator) => State::Reading {
-                iterator,
-                fresh: false,
-            },
+            Some(iterator) => State::Reading { iterator, fresh: false },
             None if page.children.is_empty() => State::Confirming(Doubt::ChildrenMissing),
             None => State::Ended(page.children),
         };

@@ -145,11 +145,6 @@ impl RecordSource for Polling {
             Pace::new(self.limits),
             self.idle_min..=self.idle_max,
         );
-        Box::new(Reader::new(
-            self.api.clone(),
-            shard,
-            machine,
-            self.max_records,
-        ))
+        Box::new(Reader::new(self.api.clone(), shard, machine, self.max_records))
     }
 }

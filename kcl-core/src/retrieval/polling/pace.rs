@@ -42,20 +42,12 @@ pub(super) struct Pace {
 impl Pace {
     /// No limits means no pace.
     pub(super) fn new(limits: Option<Limits>) -> Self {
-        Self {
-            limits,
-            calls: VecDeque::new(),
-            paid_at: None,
-            share: 1.0,
-            halved: false,
-        }
+        Self { limits, calls: VecDeque::new(), paid_at: None, share: 1.0, halved: false }
     }
 
     /// The earliest start of the next call; `None` means any time.
     pub(super) fn ready_at(&self) -> Option<Instant> {
-        let Limits {
-            calls_per_second, ..
-        } = self.limits?;
+        let Limits { calls_per_second, .. } = self.limits?;
         let full = self.calls.len() >= calls_per_second as usize;
         let window = self
             .calls
@@ -63,11 +55,7 @@ impl Pace {
             .filter(|_| full)
             .map(|oldest| *oldest + Duration::from_secs(1) + MARGIN);
         let spacing = Duration::from_secs_f64(1.0 / (f64::from(calls_per_second) * self.share));
-        let shared = self
-            .calls
-            .back()
-            .filter(|_| self.share < 1.0)
-            .map(|newest| *newest + spacing);
+        let shared = self.calls.back().filter(|_| self.share < 1.0).map(|newest| *newest + spacing);
         window.max(shared).max(self.paid_at)
     }
 
@@ -113,10 +101,7 @@ mod tests {
     const MIB: usize = 1024 * 1024;
 
     fn aws() -> Pace {
-        Pace::new(Some(Limits {
-            calls_per_second: 5,
-            bytes_per_second: 2 * MIB as u64,
-        }))
+        Pace::new(Some(Limits { calls_per_second: 5, bytes_per_second: 2 * MIB as u64 }))
     }
 
     /// Calls as early as it may, and says when, in ms since the first one.
@@ -145,11 +130,7 @@ mod tests {
                 &[Some(0); 7],
                 &[0, 0, 0, 0, 0, 1020, 1020],
             ),
-            (
-                "10 MiB cost 5 s",
-                &[Some(10 * MIB), Some(10 * MIB), Some(0)],
-                &[0, 5000, 10_000],
-            ),
+            ("10 MiB cost 5 s", &[Some(10 * MIB), Some(10 * MIB), Some(0)], &[0, 5000, 10_000]),
             (
                 "half a MiB costs a quarter of a second",
                 &[Some(MIB / 2), Some(MIB / 2), Some(0)],
@@ -160,11 +141,7 @@ mod tests {
                 &[None, None, None, None],
                 &[0, 400, 800, 1200],
             ),
-            (
-                "good replies win it back",
-                &[None, Some(0), Some(0), Some(0)],
-                &[0, 400, 776, 1132],
-            ),
+            ("good replies win it back", &[None, Some(0), Some(0), Some(0)], &[0, 400, 776, 1132]),
         ];
         for (what, replies, expected) in table {
             assert_eq!(starts(&mut aws(), replies), expected, "{what}");

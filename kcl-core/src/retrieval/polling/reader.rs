@@ -34,12 +34,7 @@ impl Reader {
         machine: Machine,
         max_records: u32,
     ) -> Self {
-        Self {
-            api,
-            open,
-            machine,
-            max_records,
-        }
+        Self { api, open, machine, max_records }
     }
 
     async fn open(&mut self, from: &StartingPosition) {
@@ -55,16 +50,8 @@ impl Reader {
         let mut permit = self.open.budget.take(MAX_REPLY_BYTES).await;
         self.machine.started(self.open.clock.now());
         self.open.metrics.count(GET_RECORDS);
-        let reply = self
-            .api
-            .get_records(&self.open.stream, iterator, self.max_records)
-            .await;
-        let RecordsPage {
-            records,
-            next,
-            behind,
-            mut children,
-        } = match reply {
+        let reply = self.api.get_records(&self.open.stream, iterator, self.max_records).await;
+        let RecordsPage { records, next, behind, mut children } = match reply {
             Ok(page) => page,
             Err(error) => {
                 self.failed(Event::FetchFailed(error.kind()), &error);
@@ -86,11 +73,7 @@ impl Reader {
         };
         self.handle(Event::Page(page), None);
         permit.shrink_to(bytes);
-        (!records.is_empty()).then_some(Fetched::Records {
-            records,
-            permit,
-            behind,
-        })
+        (!records.is_empty()).then_some(Fetched::Records { records, permit, behind })
     }
 
     async fn confirm(&mut self) -> Result<(), ReadError> {
@@ -98,10 +81,7 @@ impl Reader {
         let finding = self.find().await;
         let (note, error) = match finding {
             Ok(finding) => (self.handle(Event::Confirmed(finding), None), None),
-            Err(error) => (
-                self.failed(Event::ConfirmFailed(error.kind()), &error),
-                Some(error),
-            ),
+            Err(error) => (self.failed(Event::ConfirmFailed(error.kind()), &error), Some(error)),
         };
         if note != Some(Note::Gone) {
             return Ok(());

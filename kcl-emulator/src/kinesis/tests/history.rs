@@ -66,19 +66,11 @@ fn listed(rig: &mut Rig) -> Vec<Listed> {
         starting: text(&shard["SequenceNumberRange"]["StartingSequenceNumber"]).unwrap(),
         ending: text(&shard["SequenceNumberRange"]["EndingSequenceNumber"]),
     };
-    list["Shards"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(listed)
-        .collect()
+    list["Shards"].as_array().unwrap().iter().map(listed).collect()
 }
 
 fn open(rig: &mut Rig) -> Vec<Listed> {
-    let mut open: Vec<_> = listed(rig)
-        .into_iter()
-        .filter(|shard| shard.ending.is_none())
-        .collect();
+    let mut open: Vec<_> = listed(rig).into_iter().filter(|shard| shard.ending.is_none()).collect();
     open.sort_by_key(|shard| shard.range);
     open
 }
@@ -100,16 +92,10 @@ fn run(rig: &mut Rig, steps: Vec<Step>) -> Puts {
                     .expect("a record goes to an open shard");
                 assert!((shard.range.0..=shard.range.1).contains(&hash));
                 let number = put["SequenceNumber"].as_str().unwrap().to_owned();
-                puts.entry(id.to_owned())
-                    .or_default()
-                    .push((number, serial.to_string()));
+                puts.entry(id.to_owned()).or_default().push((number, serial.to_string()));
             }
             Step::Split { nth } => {
-                let Listed {
-                    id,
-                    range: (low, high),
-                    ..
-                } = &shards[nth % shards.len()];
+                let Listed { id, range: (low, high), .. } = &shards[nth % shards.len()];
                 if high - low > 4 {
                     let middle = (low + (high - low) / 2).to_string();
                     rig.ok("SplitShard", json!({"StreamName": "s", "ShardToSplit": id, "NewStartingHashKey": middle}));
@@ -124,10 +110,8 @@ fn run(rig: &mut Rig, steps: Vec<Step>) -> Puts {
                 }
             }
             Step::Scale { percent } => {
-                let count = (shards.len() * percent)
-                    .div_ceil(100)
-                    .min(12)
-                    .max(shards.len().div_ceil(2));
+                let count =
+                    (shards.len() * percent).div_ceil(100).min(12).max(shards.len().div_ceil(2));
                 let request = json!({"StreamName": "s", "TargetShardCount": count, "ScalingType": "UNIFORM_SCALING"});
                 rig.ok("UpdateShardCount", request);
                 assert_eq!(open(rig).len(), count);
@@ -144,10 +128,7 @@ fn read(rig: &mut Rig, id: &str, limit: usize) -> (Vec<(String, String)>, Option
     let mut iterator = rig.iterator(number, "TRIM_HORIZON");
     let mut all = Vec::new();
     loop {
-        let page = rig.ok(
-            "GetRecords",
-            json!({"ShardIterator": iterator, "Limit": limit}),
-        );
+        let page = rig.ok("GetRecords", json!({"ShardIterator": iterator, "Limit": limit}));
         let numbers = page["Records"]
             .as_array()
             .unwrap()

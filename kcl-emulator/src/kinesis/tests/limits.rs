@@ -15,28 +15,18 @@ fn five_reads_a_second_for_each_shard() {
     for _ in 0..5 {
         rig.read(&a);
     }
-    assert_eq!(
-        rig.err("GetRecords", json!({"ShardIterator": a})),
-        THROTTLED
-    );
+    assert_eq!(rig.err("GetRecords", json!({"ShardIterator": a})), THROTTLED);
     rig.read(&b);
     rig.pass(Duration::from_millis(200));
     rig.read(&a);
-    assert_eq!(
-        rig.err("GetRecords", json!({"ShardIterator": a})),
-        THROTTLED
-    );
+    assert_eq!(rig.err("GetRecords", json!({"ShardIterator": a})), THROTTLED);
 }
 
 #[test]
 fn ten_mib_cost_up_to_five_seconds_of_silence() {
     let mut rig = Rig::with_limits(1, Limits::aws());
     let data = vec![0; (1 << 20) - 1];
-    let entry = |_| Entry {
-        data: &data,
-        partition_key: "k",
-        explicit_hash_key: None,
-    };
+    let entry = |_| Entry { data: &data, partition_key: "k", explicit_hash_key: None };
     rig.kinesis.load(rig.now, "s", (0..20).map(entry)).unwrap();
     let first = rig.iterator(0, "TRIM_HORIZON");
     let page = rig.read(&first);
@@ -89,11 +79,7 @@ fn a_mib_a_second_for_each_shard() {
     let mut rig = Rig::with_limits(1, Limits::aws());
     let half = vec![0; (1 << 19) - 1];
     let small = [0; 1];
-    let entry = |data| Entry {
-        data,
-        partition_key: "k",
-        explicit_hash_key: None,
-    };
+    let entry = |data| Entry { data, partition_key: "k", explicit_hash_key: None };
     let entries = [entry(&half[..]), entry(&half), entry(&half), entry(&small)];
     let failed = |rig: &mut Rig| {
         let outcomes = rig.kinesis.put_records(rig.now, "s", &entries).unwrap();
@@ -125,18 +111,8 @@ fn each_limit_can_be_off() {
     let iterator = rig.iterator(0, "TRIM_HORIZON");
     let data = vec![0; 1 << 19];
     for _ in 0..20 {
-        let entries = [Entry {
-            data: &data,
-            partition_key: "k",
-            explicit_hash_key: None,
-        }; 5];
-        assert!(
-            rig.kinesis
-                .put_records(rig.now, "s", &entries)
-                .unwrap()
-                .iter()
-                .all(Result::is_ok)
-        );
+        let entries = [Entry { data: &data, partition_key: "k", explicit_hash_key: None }; 5];
+        assert!(rig.kinesis.put_records(rig.now, "s", &entries).unwrap().iter().all(Result::is_ok));
         assert!(!texts(&rig.read(&iterator)).is_empty());
     }
 }

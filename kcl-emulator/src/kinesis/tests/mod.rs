@@ -26,10 +26,7 @@ struct Rig {
 impl Rig {
     fn with_limits(shards: u32, limits: Limits) -> Self {
         let mut rig = Self::empty(Kinesis::new("123456789012", "eu-west-1", limits, 1));
-        rig.ok(
-            "CreateStream",
-            json!({"StreamName": "s", "ShardCount": shards}),
-        );
+        rig.ok("CreateStream", json!({"StreamName": "s", "ShardCount": shards}));
         rig
     }
 
@@ -38,10 +35,7 @@ impl Rig {
     }
 
     fn empty(kinesis: Kinesis) -> Self {
-        Self {
-            kinesis,
-            now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-        }
+        Self { kinesis, now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -50,16 +44,11 @@ impl Rig {
 
     /// Seconds since the epoch, as the API writes times.
     fn secs(&self) -> f64 {
-        self.now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_secs_f64()
+        self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
     }
 
     fn call(&mut self, operation: &str, request: &Value) -> Result<Value, String> {
-        let reply = self
-            .kinesis
-            .call(self.now, operation, request.to_string().as_bytes());
+        let reply = self.kinesis.call(self.now, operation, request.to_string().as_bytes());
         let body = if reply.body.is_empty() {
             Value::Null
         } else {
@@ -71,10 +60,7 @@ impl Rig {
                 Ok(body)
             }
             Some(error) => {
-                assert_eq!(
-                    (reply.status, body["__type"].as_str()),
-                    (400, Some(&*error))
-                );
+                assert_eq!((reply.status, body["__type"].as_str()), (400, Some(&*error)));
                 assert!(body["message"].is_string());
                 Err(error)
             }
@@ -82,20 +68,14 @@ impl Rig {
     }
 
     #[track_caller]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "so that json! stands in the call"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "so that json! stands in the call")]
     fn ok(&mut self, operation: &str, request: Value) -> Value {
         self.call(operation, &request)
             .unwrap_or_else(|error| panic!("{operation} {request}: {error}"))
     }
 
     #[track_caller]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "so that json! stands in the call"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "so that json! stands in the call")]
     fn err(&mut self, operation: &str, request: Value) -> String {
         match self.call(operation, &request) {
             Ok(reply) => panic!("{operation} {request} gave {reply}"),
@@ -122,10 +102,7 @@ impl Rig {
     fn iterator_with(&mut self, shard: u32, mut request: Value) -> String {
         request["StreamName"] = json!("s");
         request["ShardId"] = json!(format!("shardId-{shard:012}"));
-        self.ok("GetShardIterator", request)["ShardIterator"]
-            .as_str()
-            .unwrap()
-            .to_owned()
+        self.ok("GetShardIterator", request)["ShardIterator"].as_str().unwrap().to_owned()
     }
 
     #[track_caller]
@@ -140,10 +117,8 @@ impl Rig {
         while let Some(at) = iterator {
             let page = self.read(&at);
             let data = texts(&page);
-            iterator = page["NextShardIterator"]
-                .as_str()
-                .filter(|_| !data.is_empty())
-                .map(str::to_owned);
+            iterator =
+                page["NextShardIterator"].as_str().filter(|_| !data.is_empty()).map(str::to_owned);
             all.extend(data);
         }
         all
@@ -163,21 +138,11 @@ fn texts(page: &Value) -> Vec<String> {
     let text = |record: &Value| {
         String::from_utf8(STANDARD.decode(record["Data"].as_str().unwrap()).unwrap()).unwrap()
     };
-    page["Records"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(text)
-        .collect()
+    page["Records"].as_array().unwrap().iter().map(text).collect()
 }
 
 /// The numbers of a list's shards.
 fn ids(list: &Value) -> Vec<u32> {
     let number = |shard: &Value| shard["ShardId"].as_str().unwrap()[8..].parse().unwrap();
-    list["Shards"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(number)
-        .collect()
+    list["Shards"].as_array().unwrap().iter().map(number).collect()
 }

@@ -17,11 +17,7 @@ fn records_come_back_in_order_with_their_numbers_and_times() {
         numbers.push(rig.put(data)["SequenceNumber"].clone());
         rig.pass(Duration::from_millis(1));
     }
-    assert!(
-        numbers
-            .windows(2)
-            .all(|pair| pair[0].as_str() < pair[1].as_str())
-    );
+    assert!(numbers.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));
     let iterator = rig.iterator(0, "TRIM_HORIZON");
     let page = rig.read(&iterator);
     assert_eq!(texts(&page), ["a", "b", "c"]);
@@ -62,18 +58,9 @@ fn every_kind_of_iterator_starts_where_it_says() {
         ),
         "cd"
     );
-    assert_eq!(
-        from(json!({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": at})),
-        "bcd"
-    );
-    assert_eq!(
-        from(json!({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": at + 0.001})),
-        "cd"
-    );
-    assert_eq!(
-        from(json!({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1})),
-        "abcd"
-    );
+    assert_eq!(from(json!({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": at})), "bcd");
+    assert_eq!(from(json!({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": at + 0.001})), "cd");
+    assert_eq!(from(json!({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1})), "abcd");
     assert_eq!(texts(&rig.read(&latest)), ["d"]);
 }
 
@@ -84,10 +71,8 @@ fn the_first_number_of_a_shard_is_before_its_first_record() {
     let shard = rig.ok("ListShards", json!({"StreamName": "s"}))["Shards"][0].take();
     let start = &shard["SequenceNumberRange"]["StartingSequenceNumber"];
     for kind in ["AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"] {
-        let iterator = rig.iterator_with(
-            0,
-            json!({"ShardIteratorType": kind, "StartingSequenceNumber": start}),
-        );
+        let iterator = rig
+            .iterator_with(0, json!({"ShardIteratorType": kind, "StartingSequenceNumber": start}));
         assert_eq!(texts(&rig.read(&iterator)), ["a"]);
     }
 }
@@ -142,14 +127,8 @@ fn an_iterator_needs_what_its_kind_needs() {
             json!({"StreamName": "s", "ShardId": "0", "ShardIteratorType": "NEWEST"}),
             "ValidationException",
         ),
-        (
-            json!({"StreamName": "s", "ShardId": "0"}),
-            "ValidationException",
-        ),
-        (
-            json!({"StreamName": "s", "ShardIteratorType": "LATEST"}),
-            "ValidationException",
-        ),
+        (json!({"StreamName": "s", "ShardId": "0"}), "ValidationException"),
+        (json!({"StreamName": "s", "ShardIteratorType": "LATEST"}), "ValidationException"),
         (
             json!({"StreamName": "s", "ShardId": "shardId-000000000002", "ShardIteratorType": "LATEST"}),
             "ResourceNotFoundException",
@@ -163,25 +142,15 @@ fn an_iterator_needs_what_its_kind_needs() {
             "ResourceNotFoundException",
         ),
     ] {
-        assert_eq!(
-            rig.err("GetShardIterator", request.clone()),
-            error,
-            "{request}"
-        );
+        assert_eq!(rig.err("GetShardIterator", request.clone()), error, "{request}");
     }
 }
 
 #[test]
 fn a_page_has_at_most_limit_or_ten_thousand_or_ten_mib() {
     let mut rig = Rig::new(1);
-    let entry = |_| super::super::Entry {
-        data: b"x",
-        partition_key: "k",
-        explicit_hash_key: None,
-    };
-    rig.kinesis
-        .load(rig.now, "s", (0..10_001).map(entry))
-        .unwrap();
+    let entry = |_| super::super::Entry { data: b"x", partition_key: "k", explicit_hash_key: None };
+    rig.kinesis.load(rig.now, "s", (0..10_001).map(entry)).unwrap();
     let iterator = rig.iterator(0, "TRIM_HORIZON");
     let page = rig.ok("GetRecords", json!({"ShardIterator": iterator, "Limit": 3}));
     assert_eq!(texts(&page).len(), 3);
@@ -190,10 +159,7 @@ fn a_page_has_at_most_limit_or_ten_thousand_or_ten_mib() {
     let page = rig.read(page["NextShardIterator"].as_str().unwrap());
     assert_eq!(texts(&page).len(), 1);
     assert_eq!(
-        rig.err(
-            "GetRecords",
-            json!({"ShardIterator": iterator, "Limit": 10_001})
-        ),
+        rig.err("GetRecords", json!({"ShardIterator": iterator, "Limit": 10_001})),
         "InvalidArgumentException"
     );
     assert_eq!(
@@ -202,11 +168,7 @@ fn a_page_has_at_most_limit_or_ten_thousand_or_ten_mib() {
     );
 
     let mib = vec![b'x'; (1 << 20) - 1];
-    let large = |_| super::super::Entry {
-        data: &mib,
-        partition_key: "k",
-        explicit_hash_key: None,
-    };
+    let large = |_| super::super::Entry { data: &mib, partition_key: "k", explicit_hash_key: None };
     rig.kinesis.load(rig.now, "s", (0..11).map(large)).unwrap();
     let page = rig.read(page["NextShardIterator"].as_str().unwrap());
     assert_eq!(texts(&page).len(), 10);
@@ -249,11 +211,7 @@ fn foreign_and_garbage_iterators_are_refused() {
     let mut rig = Rig::new(1);
     let mut other = Rig::empty(Kinesis::new("123456789012", "eu-west-1", Limits::none(), 2));
     other.ok("CreateStream", json!({"StreamName": "s", "ShardCount": 1}));
-    for iterator in [
-        other.iterator(0, "LATEST"),
-        "garbage".into(),
-        STANDARD.encode([0; 120]),
-    ] {
+    for iterator in [other.iterator(0, "LATEST"), "garbage".into(), STANDARD.encode([0; 120])] {
         assert_eq!(
             rig.err("GetRecords", json!({"ShardIterator": iterator})),
             "InvalidArgumentException"
@@ -268,15 +226,9 @@ fn foreign_and_garbage_iterators_are_refused() {
     let own = rig.iterator(0, "LATEST");
     rig.ok("CreateStream", json!({"StreamName": "t", "ShardCount": 1}));
     let arn = |name| format!("arn:aws:kinesis:eu-west-1:123456789012:stream/{name}");
-    rig.ok(
-        "GetRecords",
-        json!({"ShardIterator": own, "StreamARN": arn("s")}),
-    );
+    rig.ok("GetRecords", json!({"ShardIterator": own, "StreamARN": arn("s")}));
     assert_eq!(
-        rig.err(
-            "GetRecords",
-            json!({"ShardIterator": own, "StreamARN": arn("t")})
-        ),
+        rig.err("GetRecords", json!({"ShardIterator": own, "StreamARN": arn("t")})),
         "InvalidArgumentException"
     );
 }

@@ -48,10 +48,7 @@ fn a_split_closes_the_parent_and_opens_two_children() {
         json!({"StartingHashKey": HALF.to_string(), "EndingHashKey": u128::MAX.to_string()})
     );
     let numbers = |shard: &Value| shard["SequenceNumberRange"].clone();
-    let end = numbers(&parent)["EndingSequenceNumber"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let end = numbers(&parent)["EndingSequenceNumber"].as_str().unwrap().to_owned();
     assert!(numbers(&parent)["StartingSequenceNumber"].as_str().unwrap() < &*end);
     assert!(&*end < numbers(&low)["StartingSequenceNumber"].as_str().unwrap());
     assert!(numbers(&low)["EndingSequenceNumber"].is_null());
@@ -88,10 +85,7 @@ fn a_closed_shard_ends_with_its_children() {
     let child = shard(&mut rig, 3);
     assert_eq!(
         (&child["ParentShardId"], &child["AdjacentParentShardId"]),
-        (
-            &json!("shardId-000000000001"),
-            &json!("shardId-000000000002")
-        )
+        (&json!("shardId-000000000001"), &json!("shardId-000000000002"))
     );
     assert_eq!(
         child["HashKeyRange"],
@@ -112,10 +106,7 @@ fn a_closed_shard_ends_with_its_last_records_or_right_after() {
         let iterator = rig.iterator(0, "TRIM_HORIZON");
         let page = rig.read(&iterator);
         assert_eq!(texts(&page), ["only"]);
-        assert_eq!(
-            page["NextShardIterator"].is_null(),
-            page["ChildShards"].is_array()
-        );
+        assert_eq!(page["NextShardIterator"].is_null(), page["ChildShards"].is_array());
         kinds.insert(page["ChildShards"].is_array());
     }
     assert_eq!(kinds.len(), 2);
@@ -132,11 +123,7 @@ fn bad_splits_and_merges_change_nothing() {
         (4, "1", "InvalidArgumentException"),
         (4, "99", "InvalidArgumentException"),
         (4, "100", "InvalidArgumentException"),
-        (
-            4,
-            "340282366920938463463374607431768211456",
-            "InvalidArgumentException",
-        ),
+        (4, "340282366920938463463374607431768211456", "InvalidArgumentException"),
         (4, "x", "ValidationException"),
         (9, "5", "ResourceNotFoundException"),
     ] {
@@ -182,11 +169,7 @@ fn scaling_splits_and_merges_as_aws_does() {
         assert_eq!(rig.shards(Value::Null).len(), total, "{from} to {to}");
         let mut open = open.to_vec();
         open.sort_unstable();
-        assert_eq!(
-            rig.shards(json!({"Type": "AT_LATEST"})),
-            open,
-            "{from} to {to}"
-        );
+        assert_eq!(rig.shards(json!({"Type": "AT_LATEST"})), open, "{from} to {to}");
     }
 }
 
@@ -240,18 +223,12 @@ fn shards_are_filtered() {
         json!({"Type": "AT_LATEST", "ShardId": "shardId-000000000000"}),
     ] {
         assert_eq!(
-            rig.err(
-                "ListShards",
-                json!({"StreamName": "s", "ShardFilter": filter})
-            ),
+            rig.err("ListShards", json!({"StreamName": "s", "ShardFilter": filter})),
             "InvalidArgumentException"
         );
     }
     assert_eq!(
-        rig.err(
-            "ListShards",
-            json!({"StreamName": "s", "ShardFilter": {"Type": "X"}})
-        ),
+        rig.err("ListShards", json!({"StreamName": "s", "ShardFilter": {"Type": "X"}})),
         "ValidationException"
     );
     assert_eq!(
@@ -283,17 +260,10 @@ fn shards_are_listed_in_pages() {
         json!({"NextToken": "garbage"}),
         json!({}),
     ] {
-        assert_eq!(
-            rig.err("ListShards", request.clone()),
-            "InvalidArgumentException",
-            "{request}"
-        );
+        assert_eq!(rig.err("ListShards", request.clone()), "InvalidArgumentException", "{request}");
     }
     rig.pass(Duration::from_millis(300_001));
-    assert_eq!(
-        rig.err("ListShards", json!({"NextToken": token})),
-        "ExpiredNextTokenException"
-    );
+    assert_eq!(rig.err("ListShards", json!({"NextToken": token})), "ExpiredNextTokenException");
 }
 
 #[test]

@@ -17,10 +17,8 @@ fn records_expire_by_arrival() {
     rig.pass(Duration::from_millis(1));
     assert_eq!(rig.drain(0), ["new"]);
     for kind in ["AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"] {
-        let iterator = rig.iterator_with(
-            0,
-            json!({"ShardIteratorType": kind, "StartingSequenceNumber": old}),
-        );
+        let iterator =
+            rig.iterator_with(0, json!({"ShardIteratorType": kind, "StartingSequenceNumber": old}));
         assert_eq!(texts(&rig.read(&iterator)), ["new"]);
     }
 }
@@ -40,11 +38,7 @@ fn an_iterator_survives_the_trimming_of_its_place() {
 fn retention_can_be_longer_and_shorter_again() {
     let mut rig = Rig::new(1);
     let set = |operation: &str, hours: i64, rig: &mut Rig| {
-        rig.call(
-            operation,
-            &json!({"StreamName": "s", "RetentionPeriodHours": hours}),
-        )
-        .map(|_| ())
+        rig.call(operation, &json!({"StreamName": "s", "RetentionPeriodHours": hours})).map(|_| ())
     };
     rig.put("a");
     set("IncreaseStreamRetentionPeriod", 48, &mut rig).unwrap();
@@ -55,10 +49,7 @@ fn retention_can_be_longer_and_shorter_again() {
     set("IncreaseStreamRetentionPeriod", 8760, &mut rig).unwrap();
     assert_eq!(rig.drain(0), Vec::<String>::new());
     let summary = rig.ok("DescribeStreamSummary", json!({"StreamName": "s"}));
-    assert_eq!(
-        summary["StreamDescriptionSummary"]["RetentionPeriodHours"],
-        8760
-    );
+    assert_eq!(summary["StreamDescriptionSummary"]["RetentionPeriodHours"], 8760);
     for (operation, hours) in [
         ("IncreaseStreamRetentionPeriod", 8761),
         ("IncreaseStreamRetentionPeriod", 24),
@@ -95,10 +86,7 @@ fn closed_shards_vanish_with_their_last_record() {
     let child = rig.ok("ListShards", json!({"StreamName": "s"}))["Shards"][0].take();
     assert_eq!(child["ParentShardId"], "shardId-000000000000");
     let request = json!({"StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON"});
-    assert_eq!(
-        rig.err("GetShardIterator", request),
-        "ResourceNotFoundException"
-    );
+    assert_eq!(rig.err("GetShardIterator", request), "ResourceNotFoundException");
     assert_eq!(
         rig.err("GetRecords", json!({"ShardIterator": iterator})),
         "ExpiredIteratorException"

@@ -29,10 +29,8 @@ fn a_new_stream_is_described() {
             "MaxRecordSizeInKiB": 1024,
         })
     );
-    let description = rig.ok(
-        "DescribeStream",
-        json!({"StreamARN": summary["StreamARN"], "Limit": 1}),
-    );
+    let description =
+        rig.ok("DescribeStream", json!({"StreamARN": summary["StreamARN"], "Limit": 1}));
     let description = &description["StreamDescription"];
     assert_eq!(
         (&description["HasMoreShards"], &description["StreamStatus"]),
@@ -43,13 +41,7 @@ fn a_new_stream_is_described() {
         shard["HashKeyRange"],
         json!({"StartingHashKey": "0", "EndingHashKey": ((1_u128 << 127) - 1).to_string()})
     );
-    assert_eq!(
-        shard["SequenceNumberRange"]["StartingSequenceNumber"]
-            .as_str()
-            .unwrap()
-            .len(),
-        56
-    );
+    assert_eq!(shard["SequenceNumberRange"]["StartingSequenceNumber"].as_str().unwrap().len(), 56);
     assert!(shard["SequenceNumberRange"]["EndingSequenceNumber"].is_null());
     let rest = rig.ok(
         "DescribeStream",
@@ -67,10 +59,7 @@ fn on_demand_starts_with_four_shards() {
     );
     let summary = rig.ok("DescribeStreamSummary", json!({"StreamName": "d"}));
     assert_eq!(summary["StreamDescriptionSummary"]["OpenShardCount"], 4);
-    assert_eq!(
-        summary["StreamDescriptionSummary"]["StreamModeDetails"]["StreamMode"],
-        "ON_DEMAND"
-    );
+    assert_eq!(summary["StreamDescriptionSummary"]["StreamModeDetails"]["StreamMode"], "ON_DEMAND");
     let split = json!({"StreamName": "d", "ShardToSplit": "shardId-000000000000", "NewStartingHashKey": "9"});
     assert_eq!(rig.err("SplitShard", split), "ValidationException");
     let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/d";
@@ -83,10 +72,7 @@ fn on_demand_starts_with_four_shards() {
         json!({"StreamARN": arn, "TargetShardCount": 2, "ScalingType": "UNIFORM_SCALING"}),
     );
     let limits = rig.ok("DescribeLimits", json!({}));
-    assert_eq!(
-        (&limits["OpenShardCount"], &limits["OnDemandStreamCount"]),
-        (&json!(3), &json!(0))
-    );
+    assert_eq!((&limits["OpenShardCount"], &limits["OnDemandStreamCount"]), (&json!(3), &json!(0)));
 }
 
 #[test]
@@ -101,20 +87,14 @@ fn streams_are_listed_in_pages() {
         (&json!(["a", "b", "s"]), &json!(true))
     );
     let second = rig.ok("ListStreams", json!({"NextToken": first["NextToken"]}));
-    assert_eq!(
-        (&second["StreamNames"], &second["HasMoreStreams"]),
-        (&json!(["t"]), &json!(false))
-    );
+    assert_eq!((&second["StreamNames"], &second["HasMoreStreams"]), (&json!(["t"]), &json!(false)));
     assert!(second["NextToken"].is_null());
     assert_eq!(second["StreamSummaries"][0]["StreamStatus"], "ACTIVE");
     assert_eq!(
         rig.ok("ListStreams", json!({"ExclusiveStartStreamName": "b"}))["StreamNames"],
         json!(["s", "t"])
     );
-    assert_eq!(
-        rig.err("ListStreams", json!({"NextToken": "x"})),
-        "InvalidArgumentException"
-    );
+    assert_eq!(rig.err("ListStreams", json!({"NextToken": "x"})), "InvalidArgumentException");
 }
 
 #[test]
@@ -127,10 +107,7 @@ fn a_stream_is_created_once_and_deleted_for_good() {
     rig.put("old");
     let iterator = rig.iterator(0, "TRIM_HORIZON");
     rig.ok("DeleteStream", json!({"StreamName": "s"}));
-    assert_eq!(
-        rig.err("DescribeStream", json!({"StreamName": "s"})),
-        "ResourceNotFoundException"
-    );
+    assert_eq!(rig.err("DescribeStream", json!({"StreamName": "s"})), "ResourceNotFoundException");
     assert_eq!(
         rig.err("GetRecords", json!({"ShardIterator": iterator})),
         "ResourceNotFoundException"
@@ -150,35 +127,23 @@ fn transitions_take_the_time_they_are_given() {
     let status = |rig: &mut Rig| {
         let reply = rig.call("DescribeStreamSummary", &json!({"StreamName": "s"}));
         reply.map(|reply| {
-            reply["StreamDescriptionSummary"]["StreamStatus"]
-                .as_str()
-                .unwrap()
-                .to_owned()
+            reply["StreamDescriptionSummary"]["StreamStatus"].as_str().unwrap().to_owned()
         })
     };
     rig.ok("CreateStream", json!({"StreamName": "s", "ShardCount": 1}));
     assert_eq!(status(&mut rig), Ok("CREATING".to_owned()));
     let put = json!({"StreamName": "s", "PartitionKey": "k", "Data": ""});
-    assert_eq!(
-        rig.err("PutRecord", put.clone()),
-        "ResourceNotFoundException"
-    );
+    assert_eq!(rig.err("PutRecord", put.clone()), "ResourceNotFoundException");
     let creating = rig.secs() + 1.0;
     rig.pass(delay);
     assert_eq!(status(&mut rig), Ok("ACTIVE".to_owned()));
-    assert_eq!(
-        rig.shards(json!({"Type": "AT_TIMESTAMP", "Timestamp": creating})),
-        [0]
-    );
+    assert_eq!(rig.shards(json!({"Type": "AT_TIMESTAMP", "Timestamp": creating})), [0]);
 
     let split = json!({"StreamName": "s", "ShardToSplit": "0", "NewStartingHashKey": "9"});
     rig.ok("SplitShard", split.clone());
     assert_eq!(status(&mut rig), Ok("UPDATING".to_owned()));
     assert_eq!(rig.err("SplitShard", split), "ResourceInUseException");
-    assert_eq!(
-        rig.ok("PutRecord", put.clone())["ShardId"],
-        "shardId-000000000000"
-    );
+    assert_eq!(rig.ok("PutRecord", put.clone())["ShardId"], "shardId-000000000000");
     rig.pass(delay);
     assert_eq!(rig.ok("PutRecord", put)["ShardId"], "shardId-000000000002");
 
@@ -189,10 +154,7 @@ fn transitions_take_the_time_they_are_given() {
     rig.pass(delay / 2);
     assert_eq!(status(&mut rig), Ok("DELETING".to_owned()));
     rig.pass(delay / 2);
-    assert_eq!(
-        status(&mut rig),
-        Err("ResourceNotFoundException".to_owned())
-    );
+    assert_eq!(status(&mut rig), Err("ResourceNotFoundException".to_owned()));
 }
 
 #[test]
@@ -204,75 +166,41 @@ fn a_stream_is_meant_by_name_or_arn() {
     rig.ok("ListShards", json!({"StreamARN": own}));
     rig.ok("ListShards", json!({"StreamARN": own, "StreamName": "s"}));
     for (request, error) in [
-        (
-            json!({"StreamARN": own, "StreamName": "other"}),
-            "InvalidArgumentException",
-        ),
-        (
-            json!({"StreamARN": arn("999999999999", "s")}),
-            "ResourceNotFoundException",
-        ),
+        (json!({"StreamARN": own, "StreamName": "other"}), "InvalidArgumentException"),
+        (json!({"StreamARN": arn("999999999999", "s")}), "ResourceNotFoundException"),
         (json!({"StreamARN": "s"}), "ValidationException"),
         (json!({"StreamName": "a b"}), "ValidationException"),
         (json!({"StreamName": ""}), "ValidationException"),
         (json!({}), "InvalidArgumentException"),
     ] {
-        assert_eq!(
-            rig.err("DescribeStream", request.clone()),
-            error,
-            "{request}"
-        );
+        assert_eq!(rig.err("DescribeStream", request.clone()), error, "{request}");
     }
 }
 
 #[test]
 fn tags_come_and_go() {
     let mut rig = Rig::new(1);
-    rig.ok(
-        "AddTagsToStream",
-        json!({"StreamName": "s", "Tags": {"a": "1", "b": "2", "c": ""}}),
-    );
-    rig.ok(
-        "RemoveTagsFromStream",
-        json!({"StreamName": "s", "TagKeys": ["b", "never there"]}),
-    );
+    rig.ok("AddTagsToStream", json!({"StreamName": "s", "Tags": {"a": "1", "b": "2", "c": ""}}));
+    rig.ok("RemoveTagsFromStream", json!({"StreamName": "s", "TagKeys": ["b", "never there"]}));
     let tags = rig.ok("ListTagsForStream", json!({"StreamName": "s", "Limit": 1}));
-    assert_eq!(
-        tags,
-        json!({"Tags": [{"Key": "a", "Value": "1"}], "HasMoreTags": true})
-    );
-    let tags = rig.ok(
-        "ListTagsForStream",
-        json!({"StreamName": "s", "ExclusiveStartTagKey": "a"}),
-    );
-    assert_eq!(
-        tags,
-        json!({"Tags": [{"Key": "c", "Value": ""}], "HasMoreTags": false})
-    );
+    assert_eq!(tags, json!({"Tags": [{"Key": "a", "Value": "1"}], "HasMoreTags": true}));
+    let tags = rig.ok("ListTagsForStream", json!({"StreamName": "s", "ExclusiveStartTagKey": "a"}));
+    assert_eq!(tags, json!({"Tags": [{"Key": "c", "Value": ""}], "HasMoreTags": false}));
     let many: serde_json::Map<_, _> = (0..49).map(|n| (format!("t{n}"), json!("v"))).collect();
     assert_eq!(
         rig.err("AddTagsToStream", json!({"StreamName": "s", "Tags": many})),
         "InvalidArgumentException"
     );
     assert_eq!(
-        rig.err(
-            "AddTagsToStream",
-            json!({"StreamName": "s", "Tags": {"%": ""}})
-        ),
+        rig.err("AddTagsToStream", json!({"StreamName": "s", "Tags": {"%": ""}})),
         "InvalidArgumentException"
     );
     assert_eq!(
-        rig.err(
-            "AddTagsToStream",
-            json!({"StreamName": "s", "Tags": {"": ""}})
-        ),
+        rig.err("AddTagsToStream", json!({"StreamName": "s", "Tags": {"": ""}})),
         "ValidationException"
     );
     assert_eq!(
-        rig.ok("ListTagsForStream", json!({"StreamName": "s"}))["Tags"]
-            .as_array()
-            .unwrap()
-            .len(),
+        rig.ok("ListTagsForStream", json!({"StreamName": "s"}))["Tags"].as_array().unwrap().len(),
         2
     );
 }

@@ -61,13 +61,8 @@ impl Bench {
     }
 
     fn read(&mut self, found: Result<Option<Lease>, StoreErrorKind>) {
-        assert!(
-            matches!(self.step(), Step::ReadBack { .. }),
-            "{:?}",
-            self.machine
-        );
-        self.machine
-            .read(found.map_err(failed), self.now, &mut self.rng);
+        assert!(matches!(self.step(), Step::ReadBack { .. }), "{:?}", self.machine);
+        self.machine.read(found.map_err(failed), self.now, &mut self.rng);
     }
 
     fn answers(&mut self) -> Vec<String> {
@@ -106,10 +101,7 @@ fn a_renewal_carries_the_newest_watermark_and_counts_from_its_start() {
     bench.watermark = at(5);
     assert_eq!(bench.waits(), 3_333, "a watermark is no reason to write");
     bench.now += 3_400 * MS;
-    let change = Change {
-        position: Some(at(5)),
-        ..Change::default()
-    };
+    let change = Change { position: Some(at(5)), ..Change::default() };
     assert_eq!(bench.write(), change);
     bench.now += 500 * MS;
     bench.wrote(Ok(Outcome::Applied));
@@ -117,11 +109,7 @@ fn a_renewal_carries_the_newest_watermark_and_counts_from_its_start() {
     assert_eq!(bench.machine.lease().counter, 8);
     assert!(bench.machine.take_progress());
     bench.now += 3_333 * MS;
-    assert_eq!(
-        bench.write(),
-        Change::default(),
-        "what is durable is not written again"
-    );
+    assert_eq!(bench.write(), Change::default(), "what is durable is not written again");
 }
 
 #[test]
@@ -139,19 +127,13 @@ fn waiting_checkpoints_share_one_write_that_renews() {
     bench.machine.ask(Request::Checkpoint(at(9)), 4);
     bench.machine.ask(Request::Checkpoint(at(8)), 5);
     assert_eq!(bench.waits(), 3_333);
-    assert_eq!(
-        bench.answers(),
-        ["5 checkpoint would move backward: last=9 wanted=8", "4 ok"]
-    );
+    assert_eq!(bench.answers(), ["5 checkpoint would move backward: last=9 wanted=8", "4 ok"]);
 }
 
 #[test]
 fn an_announcement_outlives_renewals_before_it() {
     let mut bench = Bench::new();
-    let pending = PendingCheckpoint {
-        position: at(9),
-        state: None,
-    };
+    let pending = PendingCheckpoint { position: at(9), state: None };
     bench.machine.ask(Request::Prepare(pending.clone()), 1);
     assert_eq!(bench.write().pending, Some(pending.clone()));
     bench.wrote(Ok(Outcome::Applied));
@@ -160,21 +142,11 @@ fn an_announcement_outlives_renewals_before_it() {
     bench.now += 3_400 * MS;
     assert_eq!(
         bench.write(),
-        Change {
-            position: Some(at(5)),
-            pending: Some(pending),
-            ..Change::default()
-        }
+        Change { position: Some(at(5)), pending: Some(pending), ..Change::default() }
     );
     bench.wrote(Ok(Outcome::Applied));
     bench.machine.ask(Request::Checkpoint(at(9)), 2);
-    assert_eq!(
-        bench.write(),
-        Change {
-            position: Some(at(9)),
-            ..Change::default()
-        }
-    );
+    assert_eq!(bench.write(), Change { position: Some(at(9)), ..Change::default() });
     bench.wrote(Ok(Outcome::Applied));
     assert_eq!(bench.machine.lease().pending, None);
 }
@@ -182,10 +154,7 @@ fn an_announcement_outlives_renewals_before_it() {
 /// Each row: what a write came back with, what the read after it showed, and what follows.
 #[test]
 fn an_unclear_write_is_judged_by_what_the_table_shows() {
-    let mine = |counter, position| Lease {
-        position,
-        ..lease("s", "me", counter)
-    };
+    let mine = |counter, position| Lease { position, ..lease("s", "me", counter) };
     let applied = mine(8, at(5));
     let before = mine(7, Position::TrimHorizon);
     let table = [
@@ -251,11 +220,9 @@ fn a_clear_conflict_is_a_loss_at_once() {
 
 #[test]
 fn failures_are_retried_until_the_lease_is_no_longer_valid() {
-    for kind in [
-        StoreErrorKind::Throttled,
-        StoreErrorKind::Unavailable,
-        StoreErrorKind::AccessDenied,
-    ] {
+    for kind in
+        [StoreErrorKind::Throttled, StoreErrorKind::Unavailable, StoreErrorKind::AccessDenied]
+    {
         let mut bench = Bench::new();
         let begun = bench.now;
         bench.machine.ask(Request::Checkpoint(at(5)), 1);
@@ -276,11 +243,7 @@ fn failures_are_retried_until_the_lease_is_no_longer_valid() {
         assert_eq!(gone, Gone::Silent);
         assert_eq!(bench.now, begun + 9_000 * MS, "{kind:?}");
         assert_eq!(bench.answers(), ["1 lease is no longer held"]);
-        let expected = if kind == StoreErrorKind::Unavailable {
-            1..=1
-        } else {
-            5..=20
-        };
+        let expected = if kind == StoreErrorKind::Unavailable { 1..=1 } else { 5..=20 };
         assert!(expected.contains(&writes), "{writes} writes: {kind:?}");
     }
 }
@@ -293,12 +256,7 @@ fn a_refused_write_is_told_and_the_lease_kept() {
     bench.wrote(Err(StoreErrorKind::Invalid));
     assert_eq!(bench.answers(), ["1 lease store is unavailable"]);
     assert!(bench.waits() <= 100);
-    assert_eq!(
-        bench.after(100),
-        Step::Wait {
-            until: start_of(&bench) + 3_333_333_333 * NS
-        }
-    );
+    assert_eq!(bench.after(100), Step::Wait { until: start_of(&bench) + 3_333_333_333 * NS });
 }
 
 const NS: Duration = Duration::from_nanos(1);
@@ -324,25 +282,16 @@ fn a_stalled_process_that_wakes_up_writes_nothing() {
 #[test]
 fn an_end_creates_the_children_and_then_writes_once() {
     let mut bench = Bench::new();
-    bench
-        .machine
-        .ask(Request::End(vec![child("a"), child("b")]), 1);
+    bench.machine.ask(Request::End(vec![child("a"), child("b")]), 1);
     let mut made = BTreeSet::new();
-    for outcome in [
-        Err(StoreErrorKind::Unavailable),
-        Ok(()),
-        Err(StoreErrorKind::Throttled),
-        Ok(()),
-    ] {
-        let Step::Create { child, .. } = bench.after(200) else {
-            panic!()
-        };
+    for outcome in
+        [Err(StoreErrorKind::Unavailable), Ok(()), Err(StoreErrorKind::Throttled), Ok(())]
+    {
+        let Step::Create { child, .. } = bench.after(200) else { panic!() };
         if outcome.is_ok() {
             made.insert(child.key);
         }
-        bench
-            .machine
-            .created(outcome.map_err(failed), bench.now, &mut bench.rng);
+        bench.machine.created(outcome.map_err(failed), bench.now, &mut bench.rng);
     }
     assert_eq!(made, [key("a"), key("b")].into());
     let change = bench.write();
@@ -390,14 +339,7 @@ fn a_release_is_one_write_with_the_newest_watermark_and_leaving_moves_nothing() 
         let mut bench = Bench::new();
         bench.watermark = at(5);
         bench.machine.ask(Request::Free(freed), 1);
-        assert_eq!(
-            bench.write(),
-            Change {
-                owner: Some(None),
-                position,
-                ..Change::default()
-            }
-        );
+        assert_eq!(bench.write(), Change { owner: Some(None), position, ..Change::default() });
         bench.wrote(Err(StoreErrorKind::Unavailable));
         let expected = bench.write_expected();
         bench.read(Ok(Some(expected)));
@@ -410,9 +352,7 @@ fn a_release_is_one_write_with_the_newest_watermark_and_leaving_moves_nothing() 
 impl Bench {
     /// The lease as the unclear write leaves it.
     fn write_expected(&self) -> Lease {
-        let Phase::Unsure(attempt) = &self.machine.phase else {
-            panic!("{:?}", self.machine)
-        };
+        let Phase::Unsure(attempt) = &self.machine.phase else { panic!("{:?}", self.machine) };
         attempt.expected.clone()
     }
 }

@@ -16,22 +16,12 @@ pub(super) fn random_change(rng: &mut fastrand::Rng) -> Change {
         change.owner = Some(owner.map(worker));
     }
     if rng.u8(..3) == 0 {
-        let positions = [
-            Position::Latest,
-            sequence("5", 0),
-            sequence("6", 2),
-            Position::ShardEnd,
-        ];
+        let positions = [Position::Latest, sequence("5", 0), sequence("6", 2), Position::ShardEnd];
         change.position = Some(positions[rng.usize(..4)].clone());
     }
     if rng.u8(..3) == 0 {
-        let state = rng
-            .bool()
-            .then(|| Bytes::from(vec![rng.u8(..); rng.usize(..9)]));
-        change.pending = Some(PendingCheckpoint {
-            position: sequence("7", rng.u64(..3)),
-            state,
-        });
+        let state = rng.bool().then(|| Bytes::from(vec![rng.u8(..); rng.usize(..9)]));
+        change.pending = Some(PendingCheckpoint { position: sequence("7", rng.u64(..3)), state });
     }
     if rng.u8(..3) == 0 {
         let children = (0..rng.usize(..3)).map(|n| shard(&format!("shardId-{n}")));
@@ -46,15 +36,9 @@ pub(super) fn full(id: &str) -> Lease {
         owner: Some(worker("a")),
         counter: 41,
         owner_switches: 3,
-        position: sequence(
-            "49680420120593917566849172869470797742961621396151599106",
-            5,
-        ),
+        position: sequence("49680420120593917566849172869470797742961621396151599106", 5),
         pending: Some(PendingCheckpoint {
-            position: sequence(
-                "49680420120593917566849172869470797742961621396151599107",
-                0,
-            ),
+            position: sequence("49680420120593917566849172869470797742961621396151599107", 0),
             state: Some(Bytes::from_static(b"\0note")),
         }),
         parents: [shard("shardId-90"), shard("shardId-91")].into(),
@@ -66,17 +50,11 @@ pub(super) fn full(id: &str) -> Lease {
 }
 
 pub(super) fn take(by: &str) -> Change {
-    Change {
-        owner: Some(Some(worker(by))),
-        ..Change::default()
-    }
+    Change { owner: Some(Some(worker(by))), ..Change::default() }
 }
 
 pub(super) fn position_change(position: Position) -> Change {
-    Change {
-        position: Some(position),
-        ..Change::default()
-    }
+    Change { position: Some(position), ..Change::default() }
 }
 
 pub(super) fn conflict(now: &Lease) -> Outcome {
@@ -104,11 +82,7 @@ pub(super) async fn create(store: &dyn LeaseStore, lease: &Lease) -> bool {
 }
 
 pub(super) async fn created(store: &dyn LeaseStore, lease: Lease) -> Lease {
-    assert!(
-        create(store, &lease).await,
-        "the store is not empty: {}",
-        lease.key
-    );
+    assert!(create(store, &lease).await, "the store is not empty: {}", lease.key);
     lease
 }
 
@@ -121,25 +95,15 @@ pub(super) async fn present(store: &dyn LeaseStore, key: &LeaseKey) -> Lease {
 }
 
 pub(super) async fn update(store: &dyn LeaseStore, seen: &Lease, change: &Change) -> Outcome {
-    store
-        .update(&seen.key, &seen.fence(), change)
-        .await
-        .expect("update")
+    store.update(&seen.key, &seen.fence(), change).await.expect("update")
 }
 
 pub(super) async fn delete(store: &dyn LeaseStore, seen: &Lease) -> Outcome {
-    store
-        .delete(&seen.key, &seen.fence())
-        .await
-        .expect("delete")
+    store.delete(&seen.key, &seen.fence()).await.expect("delete")
 }
 
 pub(super) async fn applied(store: &dyn LeaseStore, lease: &Lease, change: &Change) -> Lease {
-    assert_eq!(
-        update(store, lease, change).await,
-        Outcome::Applied,
-        "{change:?}"
-    );
+    assert_eq!(update(store, lease, change).await, Outcome::Applied, "{change:?}");
     let now = present(store, &lease.key).await;
     assert_eq!(now, change.apply_to(lease), "{change:?}");
     now

@@ -73,27 +73,11 @@ mod tests {
         let table = [
             (Some("ThrottlingException"), 400, StoreErrorKind::Throttled),
             (Some("RequestLimitExceeded"), 503, StoreErrorKind::Throttled),
-            (
-                Some("ResourceNotFoundException"),
-                400,
-                StoreErrorKind::TableMissing,
-            ),
-            (
-                Some("ExpiredTokenException"),
-                400,
-                StoreErrorKind::AccessDenied,
-            ),
+            (Some("ResourceNotFoundException"), 400, StoreErrorKind::TableMissing),
+            (Some("ExpiredTokenException"), 400, StoreErrorKind::AccessDenied),
             (Some("ValidationException"), 400, StoreErrorKind::Invalid),
-            (
-                Some("ReplicatedWriteConflictException"),
-                400,
-                StoreErrorKind::Throttled,
-            ),
-            (
-                Some("InternalServerError"),
-                500,
-                StoreErrorKind::Unavailable,
-            ),
+            (Some("ReplicatedWriteConflictException"), 400, StoreErrorKind::Throttled),
+            (Some("InternalServerError"), 500, StoreErrorKind::Unavailable),
             (Some("ServiceUnavailable"), 503, StoreErrorKind::Unavailable),
             (None, 400, StoreErrorKind::Unavailable),
             (None, 502, StoreErrorKind::Unavailable),

@@ -72,10 +72,7 @@ impl Update {
         let mut condition = Condition::new(fence);
         let expression = actions.expression();
         condition.values.extend(actions.values);
-        Self {
-            condition,
-            expression,
-        }
+        Self { condition, expression }
     }
 }
 
@@ -135,18 +132,12 @@ mod tests {
     }
 
     fn held_by_a() -> Fence {
-        Fence {
-            counter: 7,
-            owner: Some(worker("a")),
-        }
+        Fence { counter: 7, owner: Some(worker("a")) }
     }
 
     fn update(fence: &Fence, change: &Change) -> (String, BTreeMap<String, AttributeValue>) {
         let update = Update::new(fence, change);
-        (
-            update.expression,
-            update.condition.values.into_iter().collect(),
-        )
+        (update.expression, update.condition.values.into_iter().collect())
     }
 
     #[test]
@@ -155,26 +146,16 @@ mod tests {
         assert_eq!(expression, "SET leaseCounter = :leaseCounter");
         assert_eq!(
             values,
-            [
-                (":holder", text("a")),
-                (":leaseCounter", number(&8)),
-                (":seen", number(&7))
-            ]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into()
+            [(":holder", text("a")), (":leaseCounter", number(&8)), (":seen", number(&7))]
+                .map(|(name, value)| (name.to_owned(), value))
+                .into()
         );
     }
 
     #[test]
     fn a_take_counts_a_switch_only_from_another_worker() {
-        let take = |by| Change {
-            owner: Some(Some(worker(by))),
-            ..Change::default()
-        };
-        let free = Fence {
-            counter: 7,
-            owner: None,
-        };
+        let take = |by| Change { owner: Some(Some(worker(by))), ..Change::default() };
+        let free = Fence { counter: 7, owner: None };
         let plain = "SET leaseCounter = :leaseCounter, leaseOwner = :leaseOwner";
         assert_eq!(update(&free, &take("b")).0, plain);
         assert_eq!(update(&held_by_a(), &take("a")).0, plain);
@@ -190,11 +171,8 @@ mod tests {
 
     #[test]
     fn a_checkpoint_clears_what_was_pending_and_a_release_the_owner() {
-        let change = Change {
-            owner: Some(None),
-            position: Some(Position::ShardEnd),
-            ..Change::default()
-        };
+        let change =
+            Change { owner: Some(None), position: Some(Position::ShardEnd), ..Change::default() };
         assert_eq!(
             update(&held_by_a(), &change).0,
             "SET leaseCounter = :leaseCounter, checkpoint = :checkpoint, \
@@ -207,14 +185,8 @@ mod tests {
 
     #[test]
     fn an_announcement_without_state_leaves_no_older_state() {
-        let pending = PendingCheckpoint {
-            position: Position::TrimHorizon,
-            state: None,
-        };
-        let change = Change {
-            pending: Some(pending),
-            ..Change::default()
-        };
+        let pending = PendingCheckpoint { position: Position::TrimHorizon, state: None };
+        let change = Change { pending: Some(pending), ..Change::default() };
         assert_eq!(
             update(&held_by_a(), &change).0,
             "SET leaseCounter = :leaseCounter, pendingCheckpoint = :pendingCheckpoint, \

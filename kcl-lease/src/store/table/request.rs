@@ -23,11 +23,7 @@ pub(super) fn create_table(
         .index_name(OWNER_INDEX)
         .key_schema(key(OWNER, KeyType::Hash)?)
         .key_schema(key(KEY, KeyType::Range)?)
-        .projection(
-            Projection::builder()
-                .projection_type(ProjectionType::KeysOnly)
-                .build(),
-        )
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
         .build()?;
     let tag = |(key, value): &(String, String)| Tag::builder().key(key).value(value).build();
     let tags: Vec<Tag> = spec.tags.iter().map(tag).collect::<Result<_, _>>()?;
@@ -66,10 +62,7 @@ pub(super) fn wrong_key(found: &str) -> String {
 }
 
 fn key(name: &str, role: KeyType) -> Result<KeySchemaElement, BuildError> {
-    KeySchemaElement::builder()
-        .attribute_name(name)
-        .key_type(role)
-        .build()
+    KeySchemaElement::builder().attribute_name(name).key_type(role).build()
 }
 
 fn string(name: &str) -> Result<AttributeDefinition, BuildError> {

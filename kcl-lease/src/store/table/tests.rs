@@ -6,12 +6,9 @@ use aws_sdk_dynamodb::types::{
 use super::*;
 
 fn table(status: TableStatus, key_type: ScalarAttributeType) -> TableDescription {
-    let key = KeySchemaElement::builder()
-        .attribute_name("leaseKey")
-        .key_type(KeyType::Hash);
-    let attribute = AttributeDefinition::builder()
-        .attribute_name("leaseKey")
-        .attribute_type(key_type);
+    let key = KeySchemaElement::builder().attribute_name("leaseKey").key_type(KeyType::Hash);
+    let attribute =
+        AttributeDefinition::builder().attribute_name("leaseKey").attribute_type(key_type);
     let index = GlobalSecondaryIndexDescription::builder().index_status(IndexStatus::Creating);
     TableDescription::builder()
         .table_status(status)
@@ -54,25 +51,15 @@ fn a_wait_ends_with_a_refusal_a_long_outage_or_after_ten_minutes() {
     assert!(wait.judge(after(600), "t", creating()).is_err());
 
     let mut wait = Wait::new(start);
-    assert!(
-        wait.judge(after(0), "t", error(StoreErrorKind::AccessDenied))
-            .is_err()
-    );
+    assert!(wait.judge(after(0), "t", error(StoreErrorKind::AccessDenied)).is_err());
 
     let mut wait = Wait::new(start);
-    wait.judge(after(0), "t", error(StoreErrorKind::Throttled))
-        .unwrap();
-    wait.judge(after(29), "t", error(StoreErrorKind::Unavailable))
-        .unwrap();
+    wait.judge(after(0), "t", error(StoreErrorKind::Throttled)).unwrap();
+    wait.judge(after(29), "t", error(StoreErrorKind::Unavailable)).unwrap();
     wait.judge(after(30), "t", creating()).unwrap();
-    wait.judge(after(31), "t", error(StoreErrorKind::Unavailable))
-        .unwrap();
-    wait.judge(after(60), "t", error(StoreErrorKind::Unavailable))
-        .unwrap();
-    assert!(
-        wait.judge(after(61), "t", error(StoreErrorKind::Unavailable))
-            .is_err()
-    );
+    wait.judge(after(31), "t", error(StoreErrorKind::Unavailable)).unwrap();
+    wait.judge(after(60), "t", error(StoreErrorKind::Unavailable)).unwrap();
+    assert!(wait.judge(after(61), "t", error(StoreErrorKind::Unavailable)).is_err());
 }
 
 #[test]

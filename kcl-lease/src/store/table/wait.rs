@@ -47,10 +47,8 @@ impl Wait {
                 status
             }
             Err(error) => {
-                let passing = matches!(
-                    error.kind(),
-                    StoreErrorKind::Throttled | StoreErrorKind::Unavailable
-                );
+                let passing =
+                    matches!(error.kind(), StoreErrorKind::Throttled | StoreErrorKind::Unavailable);
                 let since = *self.failing_since.get_or_insert(now);
                 if !passing || now.saturating_duration_since(since) >= UNREACHABLE_LIMIT {
                     return failed(error);
@@ -63,11 +61,7 @@ impl Wait {
         };
         if now.saturating_duration_since(self.started) >= CREATION_LIMIT {
             let message = format!("table did not become active: status={status}");
-            return failed(StoreError::new(
-                "DescribeTable",
-                StoreErrorKind::Unavailable,
-                message,
-            ));
+            return failed(StoreError::new("DescribeTable", StoreErrorKind::Unavailable, message));
         }
         if now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;

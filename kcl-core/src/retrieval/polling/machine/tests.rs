@@ -7,10 +7,7 @@ use crate::{Clock, HashRange, ShardId};
 const OPENED: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn machine(from: StartingPosition) -> Machine {
-    let pace = Pace::new(Some(Limits {
-        calls_per_second: 5,
-        bytes_per_second: 2 * 1024 * 1024,
-    }));
+    let pace = Pace::new(Some(Limits { calls_per_second: 5, bytes_per_second: 2 * 1024 * 1024 }));
     let idle = Duration::from_millis(200)..=Duration::from_secs(1);
     Machine::new(from, OPENED + Duration::from_secs(60), pace, idle)
 }
@@ -47,13 +44,7 @@ fn page(last: Option<u64>) -> Event {
 }
 
 fn last_page(last: Option<u64>, children: Vec<ChildShard>) -> Event {
-    Event::Page(Page {
-        last: last.map(number),
-        bytes: 100,
-        more: false,
-        next: None,
-        children,
-    })
+    Event::Page(Page { last: last.map(number), bytes: 100, more: false, next: None, children })
 }
 
 /// Runs a machine against outcomes: waits as it says, and begins each call.
@@ -120,46 +111,22 @@ fn what_comes_after_what() {
         ("opens where it shall", vec![], Command::Open(after(1))),
         ("reads", vec![opened()], fetch("first")),
         ("reads on", vec![opened(), page(Some(2))], fetch("next")),
-        (
-            "throttled",
-            vec![opened(), FetchFailed(Throttled)],
-            fetch("first"),
-        ),
-        (
-            "unavailable",
-            vec![opened(), FetchFailed(Unavailable)],
-            fetch("first"),
-        ),
+        ("throttled", vec![opened(), FetchFailed(Throttled)], fetch("first")),
+        ("unavailable", vec![opened(), FetchFailed(Unavailable)], fetch("first")),
         (
             "expired",
             vec![opened(), page(Some(2)), FetchFailed(ExpiredIterator)],
             Command::Open(after(2)),
         ),
-        (
-            "expired unused",
-            vec![opened(), FetchFailed(ExpiredIterator)],
-            Command::Open(after(1)),
-        ),
+        ("expired unused", vec![opened(), FetchFailed(ExpiredIterator)], Command::Open(after(1))),
         (
             "malformed",
             vec![opened(), page(Some(2)), FetchFailed(Malformed)],
             Command::Open(after(2)),
         ),
-        (
-            "refused iterator",
-            vec![opened(), FetchFailed(InvalidArgument)],
-            Command::Open(after(1)),
-        ),
-        (
-            "end",
-            vec![opened(), last_page(Some(2), children())],
-            Command::End(children()),
-        ),
-        (
-            "no children",
-            vec![opened(), last_page(Some(2), vec![])],
-            Command::Confirm,
-        ),
+        ("refused iterator", vec![opened(), FetchFailed(InvalidArgument)], Command::Open(after(1))),
+        ("end", vec![opened(), last_page(Some(2), children())], Command::End(children())),
+        ("no children", vec![opened(), last_page(Some(2), vec![])], Command::Confirm),
         (
             "children found",
             vec![opened(), last_page(None, vec![]), closed()],
@@ -170,16 +137,8 @@ fn what_comes_after_what() {
             vec![opened(), last_page(Some(2), vec![]), listed()],
             Command::Open(after(2)),
         ),
-        (
-            "shard not found",
-            vec![opened(), FetchFailed(NotFound)],
-            Command::Confirm,
-        ),
-        (
-            "yet listed",
-            vec![opened(), FetchFailed(NotFound), listed()],
-            Command::Open(after(1)),
-        ),
+        ("shard not found", vec![opened(), FetchFailed(NotFound)], Command::Confirm),
+        ("yet listed", vec![opened(), FetchFailed(NotFound), listed()], Command::Open(after(1))),
         (
             "a closed shard is read on",
             vec![opened(), FetchFailed(NotFound), closed()],
@@ -190,11 +149,7 @@ fn what_comes_after_what() {
             vec![opened(), FetchFailed(NotFound), ConfirmFailed(NotFound)],
             Command::Confirm,
         ),
-        (
-            "unsure",
-            vec![OpenFailed(NotFound), ConfirmFailed(Throttled)],
-            Command::Confirm,
-        ),
+        ("unsure", vec![OpenFailed(NotFound), ConfirmFailed(Throttled)], Command::Confirm),
         (
             "too old",
             vec![OpenFailed(InvalidArgument), listed()],
@@ -205,11 +160,7 @@ fn what_comes_after_what() {
             vec![OpenFailed(InvalidArgument), Confirmed(Finding::Absent)],
             Command::Confirm,
         ),
-        (
-            "opening fails",
-            vec![OpenFailed(Unavailable)],
-            Command::Open(after(1)),
-        ),
+        ("opening fails", vec![OpenFailed(Unavailable)], Command::Open(after(1))),
     ];
     for (what, events, expected) in table {
         assert_eq!(Run::new(after(1)).after(events), expected, "{what}");
@@ -218,9 +169,7 @@ fn what_comes_after_what() {
 
 #[test]
 fn latest_is_opened_once() {
-    let later = Command::Open(StartingPosition::AtTimestamp(
-        OPENED + Duration::from_secs(55),
-    ));
+    let later = Command::Open(StartingPosition::AtTimestamp(OPENED + Duration::from_secs(55)));
     let mut lost = Run::new(StartingPosition::Latest);
     assert_eq!(lost.next(), Command::Open(StartingPosition::Latest));
     assert_eq!(lost.next(), later, "an outcome that never came");
@@ -231,10 +180,7 @@ fn latest_is_opened_once() {
     let events = [opened.clone(), page(None), expired.clone()];
     assert_eq!(Run::new(StartingPosition::Latest).after(events), later);
     let events = [opened, page(Some(5)), expired];
-    assert_eq!(
-        Run::new(StartingPosition::Latest).after(events),
-        Command::Open(after(5))
-    );
+    assert_eq!(Run::new(StartingPosition::Latest).after(events), Command::Open(after(5)));
 }
 
 #[test]
@@ -265,9 +211,7 @@ fn behind_the_tip_only_the_pace_waits() {
     run.after([Event::Opened(iterator("first"))]);
     let begin = run.now;
     for last in 2..5 {
-        let Event::Page(mut more) = page(Some(last)) else {
-            unreachable!()
-        };
+        let Event::Page(mut more) = page(Some(last)) else { unreachable!() };
         more.more = true;
         run.handle(Event::Page(more));
         run.next();

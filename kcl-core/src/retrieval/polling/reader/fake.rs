@@ -60,10 +60,7 @@ impl Fake {
             calls: Vec::new(),
             records: Vec::new(),
         };
-        Self {
-            clock,
-            state: Mutex::new(state),
-        }
+        Self { clock, state: Mutex::new(state) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -180,21 +177,13 @@ impl KinesisApi for Fake {
                 records: state.records[begin..end].to_vec(),
                 next: (!ends).then(|| self.iterator(end as u64 + 1)),
                 behind: Duration::from_millis((state.records.len() - end) as u64),
-                children: if ends && state.names_children {
-                    children()
-                } else {
-                    Vec::new()
-                },
+                children: if ends && state.names_children { children() } else { Vec::new() },
             }
         };
         self.clock.sleep(LATENCY / 2).await;
         match fault {
             Some(Fault::Fail(kind)) => Err(error(kind)),
-            Some(Fault::FalseEnd) => Ok(RecordsPage {
-                records: Vec::new(),
-                next: None,
-                ..page
-            }),
+            Some(Fault::FalseEnd) => Ok(RecordsPage { records: Vec::new(), next: None, ..page }),
             None if age > ITERATOR_LIFE => Err(error(ApiErrorKind::ExpiredIterator)),
             None => Ok(page),
         }

@@ -17,12 +17,7 @@ struct Figures(Mutex<BTreeMap<Metric, Vec<f64>>>);
 
 impl Metrics for Figures {
     fn record(&self, metric: Metric, _: Option<(&StreamId, &ShardId)>, value: f64) {
-        self.0
-            .lock()
-            .unwrap()
-            .entry(metric)
-            .or_default()
-            .push(value);
+        self.0.lock().unwrap().entry(metric).or_default().push(value);
     }
 }
 
@@ -76,9 +71,7 @@ impl Bench {
 
     fn sum(&self, metric: Metric) -> f64 {
         let figures = self.figures.0.lock().unwrap();
-        figures
-            .get(&metric)
-            .map_or(0.0, |values| values.iter().sum())
+        figures.get(&metric).map_or(0.0, |values| values.iter().sum())
     }
 
     async fn pass(&self, seconds: u64) {
@@ -100,9 +93,7 @@ async fn read(reader: &mut Box<dyn ShardReader>, count: usize) -> Vec<u64> {
 }
 
 fn values(records: &[RawRecord]) -> impl Iterator<Item = u64> {
-    records
-        .iter()
-        .map(|record| record.sequence_number.as_str().parse().unwrap())
+    records.iter().map(|record| record.sequence_number.as_str().parse().unwrap())
 }
 
 fn to(numbers: RangeInclusive<u64>) -> Vec<u64> {
@@ -125,18 +116,10 @@ async fn every_starting_position() {
     for (from, first) in table {
         let mut reader = bench.reader(from.clone());
         let expected = to(first..=6);
-        assert_eq!(
-            read(&mut reader, expected.len()).await,
-            expected,
-            "{from:?}"
-        );
+        assert_eq!(read(&mut reader, expected.len()).await, expected, "{from:?}");
     }
     let mut reader = bench.reader(StartingPosition::Latest);
-    assert!(
-        tokio::time::timeout(Duration::from_secs(60), reader.next())
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(60), reader.next()).await.is_err());
     bench.fake.put(2, 10);
     assert_eq!(read(&mut reader, 2).await, [7, 8]);
 }
@@ -226,10 +209,7 @@ async fn a_shard_or_stream_that_is_gone_is_not_its_end() {
         let mut reader = bench.reader(StartingPosition::AfterSequenceNumber(number(1)));
         let hour = tokio::time::timeout(Duration::from_secs(3600), reader.next());
         let outcome = hour.await.expect("an answer within an hour");
-        assert!(
-            matches!(outcome, Err(ReadError::NotFound(_))),
-            "{what}: {outcome:?}"
-        );
+        assert!(matches!(outcome, Err(ReadError::NotFound(_))), "{what}: {outcome:?}");
     }
 }
 
@@ -288,10 +268,7 @@ async fn a_record_on_a_silent_shard_comes_within_the_longest_idle_interval() {
         assert!(waited <= Duration::from_secs(1) + 2 * LATENCY, "{waited:?}");
     }
     let polls = bench.sum(GET_RECORDS);
-    assert!(
-        (100.0..200.0).contains(&polls),
-        "two minutes at one poll a second: {polls}"
-    );
+    assert!((100.0..200.0).contains(&polls), "two minutes at one poll a second: {polls}");
     let figures = bench.figures.0.lock().unwrap();
     assert_eq!(figures[&MILLIS_BEHIND_LATEST].iter().sum::<f64>(), 0.0);
     // A poll that was dropped before its reply has no figure.
@@ -302,24 +279,16 @@ async fn a_record_on_a_silent_shard_comes_within_the_longest_idle_interval() {
 async fn a_backlog_is_read_as_fast_as_the_pace_allows() {
     let bench = Bench::new();
     bench.fake.put(50, 100 * 1024);
-    let mut reader = bench.open(
-        &bench.polling().max_records(10),
-        StartingPosition::TrimHorizon,
-    );
+    let mut reader = bench.open(&bench.polling().max_records(10), StartingPosition::TrimHorizon);
     let begin = bench.clock.now();
     assert_eq!(read(&mut reader, 50).await, to(1..=50));
     let took = bench.clock.now() - begin;
     // 5 pages of 1,000 KiB at 2 MiB/s: the last one starts after the bytes of four.
     let expected = Duration::from_secs_f64(4.0 * 1000.0 / 2048.0) + 2 * LATENCY;
-    assert!(
-        took >= expected && took < expected + Duration::from_millis(100),
-        "{took:?}"
-    );
+    assert!(took >= expected && took < expected + Duration::from_millis(100), "{took:?}");
 
-    let mut reader = bench.open(
-        &bench.polling().max_records(10).unpaced(),
-        StartingPosition::TrimHorizon,
-    );
+    let mut reader =
+        bench.open(&bench.polling().max_records(10).unpaced(), StartingPosition::TrimHorizon);
     let begin = bench.clock.now();
     read(&mut reader, 50).await;
     assert!(bench.clock.now() - begin <= 7 * LATENCY);
@@ -340,16 +309,8 @@ async fn the_budget_is_taken_for_a_call_and_kept_for_its_records() {
 
     let calls = bench.fake.state().calls.len();
     bench.fake.put(1, 1000);
-    assert!(
-        tokio::time::timeout(Duration::from_secs(60), reader.next())
-            .await
-            .is_err()
-    );
-    assert_eq!(
-        bench.fake.state().calls.len(),
-        calls,
-        "no call without a permit"
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(60), reader.next()).await.is_err());
+    assert_eq!(bench.fake.state().calls.len(), calls, "no call without a permit");
     drop(permit);
     assert_eq!(read(&mut reader, 1).await, [3]);
     assert_eq!(bench.budget.used(), 0);
@@ -421,10 +382,7 @@ async fn dropped_anywhere(mut rng: fastrand::Rng) {
     let begin = bench.clock.now();
     let ended = loop {
         let took = bench.clock.now() - begin;
-        assert!(
-            took < Duration::from_secs(3600),
-            "no end: seen {seen:?}, put {put}"
-        );
+        assert!(took < Duration::from_secs(3600), "no end: seen {seen:?}, put {put}");
         match rng.u32(0..10) {
             0 if put < 40 => {
                 let count = rng.usize(1..12);
