@@ -1,7 +1,7 @@
 //! The library through its public API, on the real SDK over the in-process emulator, under a paused clock.
 //!
 //! Each test names the invariants (docs/SEMANTICS.md) that it holds.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod failures;
 mod oracle;
