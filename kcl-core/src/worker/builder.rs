@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::retrieval::{MAX_REPLY_BYTES, RecordSource};
 use crate::{
     ApplicationName, Checkpoint, Clock, FailurePolicy, InvalidName, RecordProcessor, ShardId,
-    StartFrom, StreamAddress, WorkerId,
+    StartFrom, StreamAddress, Tasks, WorkerId,
 };
 
 /// A part that was not given yet.
@@ -247,6 +247,12 @@ impl<S, L, R, P> WorkerBuilder<S, L, R, P> {
     /// See [`Settings::clock`].
     pub fn clock(mut self, clock: Clock) -> Self {
         self.settings.clock = Some(clock);
+        self
+    }
+
+    /// See [`Settings::tasks`].
+    pub fn tasks(mut self, tasks: Tasks) -> Self {
+        self.settings.tasks = Some(tasks);
         self
     }
 

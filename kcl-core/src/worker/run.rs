@@ -15,7 +15,7 @@ use crate::kinesis::{ApiError, ApiErrorKind, KinesisApi};
 use crate::leasing::{Grant, LeaseEvent, LeasingError, Member, Membership};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::retrieval::ByteBudget;
-use crate::{Backoff, Clock, StartFrom, Stream, StreamAddress, StreamId, Tasks};
+use crate::{Backoff, Clock, StartFrom, Stream, StreamAddress, StreamId};
 
 /// How long a stopped worker tries to free its leases.
 pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ impl Worker {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<ShutdownReport, RunError> {
         let mut stop = std::pin::pin!(stop.fuse());
         let clock = self.settings.clock.clone().unwrap_or_else(Clock::system);
-        let tasks = Tasks::new();
+        let tasks = self.settings.tasks.clone().unwrap_or_default();
         let _guard = tasks.stop_on_drop();
         let mut rng = fastrand::Rng::with_seed(self.seed);
         let api = self.source.api();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::WorkerEvent;
 use crate::leasing::LeaseTiming;
 use crate::metrics::{Metrics, NoMetrics};
-use crate::{Checkpoint, Clock, FailurePolicy, WorkerId};
+use crate::{Checkpoint, Clock, FailurePolicy, Tasks, WorkerId};
 
 /// What a worker does while it runs, told as it happens. Must not block.
 pub(crate) type Observer = Arc<dyn Fn(&WorkerEvent) + Send + Sync>;
@@ -42,6 +42,9 @@ pub struct Settings {
     pub(crate) observer: Observer,
     /// Time. Default: the host's.
     pub clock: Option<Clock>,
+    /// Where the worker's tasks run: a simulation stalls or ends them as one. Default: a group of its own. The group is
+    /// stopped when the worker has.
+    pub tasks: Option<Tasks>,
     /// The seed of all chance in this worker. Default: drawn from the system.
     pub seed: Option<u64>,
 }
@@ -61,6 +64,7 @@ impl Default for Settings {
             metrics: Arc::new(NoMetrics),
             observer: Arc::new(|_| {}),
             clock: None,
+            tasks: None,
             seed: None,
         }
     }
