@@ -19,10 +19,10 @@ use std::time::Instant;
 use async_trait::async_trait;
 use kcl_core::leasing::{LeaseControl, Leases, LeasingError, Member, Membership};
 use kcl_core::{Clock, ShardId, StartFrom, Stream, StreamId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::keeper::{Exit, Keeping};
+use crate::keeper::{Exit, Keeping, TURNS};
 use crate::store::LeaseStore;
 use crate::{Lease, LeaseKey};
 
@@ -54,14 +54,15 @@ pub(crate) async fn join(
         leaving: CancellationToken::new(),
         held: AtomicUsize::new(0),
     });
-    let keeping = Keeping {
+    let keeping = Arc::new(Keeping {
         store,
         timing: member.timing,
         clock: member.clock.clone(),
         tasks: member.tasks.clone(),
         metrics: member.metrics.clone(),
         inbox,
-    };
+        turns: Semaphore::new(TURNS),
+    });
     let tasks = member.tasks.clone();
     let coordinator = Coordinator::new(member, keeping, control.clone(), events);
     let coordinator = coordinator.begin().await?;

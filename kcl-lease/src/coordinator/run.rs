@@ -22,7 +22,7 @@ use crate::{Lease, LeaseKey};
 pub(super) struct Coordinator {
     pub(super) member: Member,
     pub(super) streams: Streams,
-    pub(super) keeping: Keeping,
+    pub(super) keeping: Arc<Keeping>,
     pub(super) survey: Survey,
     pub(super) taker: Taker,
     pub(super) control: Arc<Control>,
@@ -54,7 +54,7 @@ pub(super) enum End {
 impl Coordinator {
     pub(super) fn new(
         member: Member,
-        keeping: Keeping,
+        keeping: Arc<Keeping>,
         control: Arc<Control>,
         events: mpsc::Sender<LeaseEvent>,
     ) -> Self {

@@ -18,7 +18,7 @@ use crate::{Lease, LeaseKey};
 pub(super) struct Handle {
     pub(super) key: LeaseKey,
     pub(super) token: u64,
-    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) orders: mpsc::Sender<Box<Order>>,
     pub(super) shared: Arc<Shared>,
     pub(super) _abandoned: DropGuard,
 }
@@ -28,7 +28,7 @@ impl Handle {
         let (waiter, answer) = oneshot::channel();
         let lost = |_| CheckpointError::LeaseLost;
         self.orders
-            .send(Order::Ask(request, waiter))
+            .send(Box::new(Order::Ask(request, waiter)))
             .await
             .map_err(|_| CheckpointError::LeaseLost)?;
         answer.await.map_err(lost)?

@@ -75,12 +75,17 @@ struct Attempt<R> {
 
 impl<R> Machine<R> {
     /// The keeper of `lease` as an own write that began at `begun` left it.
-    pub(super) fn new(lease: Lease, timing: LeaseTiming, begun: Instant) -> Self {
+    pub(super) fn new(
+        lease: Lease,
+        timing: LeaseTiming,
+        begun: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
         Self {
             lease,
             timing,
             valid_until: begun + validity(&timing),
-            renew_at: begun + timing.renew_interval,
+            renew_at: begun + spread(timing.renew_interval, rng),
             phase: Phase::Idle,
             asked: Asked::default(),
             pause: Pause::new(timing.renew_interval),
@@ -201,7 +206,7 @@ impl<R> Machine<R> {
             return;
         };
         match outcome {
-            Ok(Outcome::Applied) => self.applied(*attempt),
+            Ok(Outcome::Applied) => self.applied(*attempt, rng),
             Ok(Outcome::Conflict(Some(current))) => self.judge(attempt, Some(*current), now, rng),
             Ok(Outcome::Conflict(None)) => self.phase = Phase::Unsure(attempt),
             Ok(Outcome::Missing) => self.fail(*attempt, Gone::Deleted),
@@ -322,9 +327,9 @@ impl<R> Machine<R> {
         }));
     }
 
-    fn applied(&mut self, attempt: Attempt<R>) {
+    fn applied(&mut self, attempt: Attempt<R>, rng: &mut fastrand::Rng) {
         self.valid_until = attempt.begun + validity(&self.timing);
-        self.renew_at = attempt.begun + self.timing.renew_interval;
+        self.renew_at = attempt.begun + spread(self.timing.renew_interval, rng);
         self.progressed |= attempt.change.position.is_some();
         self.lease = attempt.expected;
         self.pause.end();
@@ -353,7 +358,7 @@ impl<R> Machine<R> {
             && current.pending == expected.pending
             && current.children == expected.children
         {
-            self.applied(*attempt);
+            self.applied(*attempt, rng);
         } else if current.fence() == self.lease.fence() {
             self.pause.begin(now, rng);
             self.phase = Phase::Writing(attempt);
@@ -388,6 +393,11 @@ impl<R> Machine<R> {
         }
         self.answer(waiters, || Err(CheckpointError::LeaseLost));
     }
+}
+
+/// A renewal comes up to a quarter early, by chance: leases that were granted together are not renewed together for ever.
+fn spread(renew_interval: Duration, rng: &mut fastrand::Rng) -> Duration {
+    renew_interval.mul_f64(1.0 - 0.25 * rng.f64())
 }
 
 /// How long a write proves ownership, from its start.

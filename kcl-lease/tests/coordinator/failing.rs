@@ -105,6 +105,22 @@ async fn a_worker_that_cannot_write_gives_up_before_others_may_take() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_leases_are_kept_by_few_calls_at_once_through_a_slow_store() {
+    let world = World::new(1_000);
+    let a = world.worker("a").await;
+    world.until(SECOND, || a.count() == 1_000).await;
+    world.store.rule(|_| Some(Fault::Slow(70 * SECOND / 1_000)));
+    world.pass(6 * DURATION).await;
+    assert_eq!(a.count(), 1_000);
+    assert_eq!(a.figures.sum(metrics::LEASES_LOST), 0.0);
+    // Those of the keepers, and a scan.
+    assert!(world.store.busiest() <= 32 + 1, "{}", world.store.busiest());
+    world.store.heal();
+    a.control.leave(world.clock.now() + DURATION).await;
+    assert!(world.leases().await.iter().all(|lease| lease.owner.is_none()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn leases_are_kept_while_scans_fail_and_stale_scans_take_nothing() {
     let world = World::new(4);
     let a = world.worker("a").await;

@@ -51,6 +51,26 @@ struct Shared {
     /// Applied writes: who, which lease, and what it was after.
     writes: Vec<(String, Lease)>,
     stale: Option<Scan>,
+    under_way: usize,
+    /// The most calls that were ever under way at once.
+    busiest: usize,
+}
+
+struct UnderWay(Arc<Mutex<Shared>>);
+
+impl UnderWay {
+    fn begin(shared: &Arc<Mutex<Shared>>) -> Self {
+        let mut state = shared.lock().unwrap();
+        state.under_way += 1;
+        state.busiest = state.busiest.max(state.under_way);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().under_way -= 1;
+    }
 }
 
 impl std::fmt::Debug for Faulty {
@@ -91,6 +111,11 @@ impl Faulty {
         self.shared.lock().unwrap().stale = None;
     }
 
+    /// The most calls that were ever under way at once.
+    pub(crate) fn busiest(&self) -> usize {
+        self.shared.lock().unwrap().busiest
+    }
+
     /// All applied writes so far.
     pub(crate) fn writes(&self) -> Vec<(String, Lease)> {
         self.shared.lock().unwrap().writes.clone()
@@ -103,6 +128,7 @@ impl Faulty {
         change: Option<&Change>,
         effect: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let _under_way = UnderWay::begin(&self.shared);
         let call = Call { worker: &self.worker, operation, key, change };
         let fault = match &mut self.shared.lock().unwrap().rule {
             Some(rule) => rule(&call),
