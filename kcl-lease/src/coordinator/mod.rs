@@ -11,35 +11,36 @@
 //! ```
 //! One task owns the view and plans; takes run side by side, but at most [`WIDTH`] at once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
+use kcl_core::Clock;
 use kcl_core::leasing::{LeaseControl, Leases, LeasingError, Member, Membership};
-use kcl_core::{Clock, ShardId, StartFrom, Stream, StreamId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::keeper::{Exit, Keeping, TURNS};
 use crate::store::LeaseStore;
-use crate::{Lease, LeaseKey};
 
 mod act;
 mod heed;
 mod run;
+mod streams;
 mod survey;
 mod surveys;
 mod take;
 
 use run::Coordinator;
+use streams::Streams;
 use survey::{Survey, Surveyed};
 
 /// Joins a worker and starts its loops on the member's tasks. A new application's first leases exist when this returns.
 ///
 /// # Errors
-/// When the store cannot be used, or the shards of a new application cannot be listed, also not by retries.
+/// When the store cannot be used, holds the leases of something else, or the shards of a new application cannot be listed,
+/// also not by retries.
 pub(crate) async fn join(
     store: Arc<dyn LeaseStore>,
     member: Member,
@@ -138,45 +139,6 @@ impl LeaseControl for Control {
 impl Control {
     fn is_taking(&self) -> bool {
         self.taking.load(Ordering::SeqCst)
-    }
-}
-
-/// The streams of a member, and the form of their lease keys: with several streams, or with one.
-#[derive(Debug, Clone)]
-struct Streams {
-    by_id: BTreeMap<StreamId, (Stream, StartFrom)>,
-}
-
-impl Streams {
-    fn new(member: &Member) -> Self {
-        let by_id = member.streams.iter();
-        Self { by_id: by_id.map(|s| (s.0.id.clone(), s.clone())).collect() }
-    }
-
-    fn key(&self, stream: &StreamId, shard: &ShardId) -> LeaseKey {
-        if self.by_id.len() == 1 {
-            LeaseKey::single(shard.clone())
-        } else {
-            LeaseKey::multi(stream.clone(), shard.clone())
-        }
-    }
-
-    /// The stream that a lease belongs to; `None` when it is none of these.
-    fn of(&self, key: &LeaseKey) -> Option<&(Stream, StartFrom)> {
-        match (key.stream(), self.by_id.len()) {
-            (None, 1) => self.by_id.values().next(),
-            (Some(stream), 2..) => self.by_id.get(stream),
-            (None | Some(_), _) => None,
-        }
-    }
-
-    /// The leases of one stream.
-    fn leases<'a>(
-        &self,
-        stream: &StreamId,
-        all: impl Iterator<Item = &'a Lease>,
-    ) -> impl Iterator<Item = &'a Lease> {
-        all.filter(move |lease| self.of(&lease.key).is_some_and(|s| s.0.id == *stream))
     }
 }
 

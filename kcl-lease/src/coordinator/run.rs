@@ -98,7 +98,11 @@ impl Coordinator {
     /// Sees the leases for the first time, and creates those of the streams that have none.
     pub(super) async fn begin(mut self) -> Result<Self, LeasingError> {
         let mut failures = 0;
-        while let Err(error) = self.scan().await {
+        let (scan, started) = loop {
+            let error = match self.scan().await {
+                Ok(scanned) => break scanned,
+                Err(error) => error,
+            };
             if error.kind() == StoreErrorKind::TableMissing {
                 return Err(self.table_missing());
             }
@@ -107,7 +111,12 @@ impl Coordinator {
             }
             self.member.clock.sleep(PAUSE.delay(failures, &mut self.rng)).await;
             failures += 1;
+        };
+        if let Some(reason) = self.streams.refusal(&scan.leases) {
+            let table = self.keeping.store.name().to_owned();
+            return Err(LeasingError::TableForeign { table, reason });
         }
+        self.fold(scan, started);
         let streams: Vec<_> = self.streams.by_id.values().cloned().collect();
         for (stream, start) in streams {
             if self.streams.leases(&stream.id, self.view.leases()).next().is_none() {
@@ -130,7 +139,10 @@ impl Coordinator {
                 let _ = waiter.send(unfreed);
             }
             End::TableMissing => {
-                tracing::warn!(table = %self.member.application, "lease table was deleted: all leases are lost, this worker stops");
+                tracing::warn!(
+                    table = self.keeping.store.name(),
+                    "lease table was deleted: all leases are lost, this worker stops"
+                );
                 for keeper in self.held.values() {
                     keeper.table_missing();
                 }
@@ -197,7 +209,10 @@ impl Coordinator {
         let survey_is_due = self.agenda.surveys.values().any(|survey| survey.due <= now);
         if now >= self.agenda.scan || !survey_is_due {
             match self.scan().await {
-                Ok(()) => self.agenda.failures = 0,
+                Ok((scan, started)) => {
+                    self.agenda.failures = 0;
+                    self.fold(scan, started);
+                }
                 Err(error) if error.kind() == StoreErrorKind::TableMissing => {
                     return Err(End::TableMissing);
                 }
@@ -208,14 +223,22 @@ impl Coordinator {
         Ok(())
     }
 
-    async fn scan(&mut self) -> Result<(), StoreError> {
+    /// The leases, and when the look at them began.
+    async fn scan(&self) -> Result<(Scan, Instant), StoreError> {
         let clock = &self.member.clock;
         let started = clock.now();
         let until = started + self.member.timing.lease_duration.max(SCAN_LIMIT);
         self.member.metrics.record(metrics::LEASE_SCANS, None, 1.0);
-        let mut scan = bounded(clock, until, "Scan", self.keeping.store.scan()).await?;
-        let now = clock.now();
-        self.count_unreadable(&scan);
+        let scan = bounded(clock, until, "Scan", self.keeping.store.scan()).await?;
+        Ok((scan, started))
+    }
+
+    fn fold(&mut self, mut scan: Scan, started: Instant) {
+        let now = self.member.clock.now();
+        if !scan.unreadable.is_empty() {
+            let count = scan.unreadable.len() as f64;
+            self.member.metrics.record(metrics::LEASES_UNREADABLE, None, count);
+        }
         scan.leases.retain(|lease| self.streams.of(&lease.key).is_some());
         for lease in &scan.leases {
             if let Some(keeper) = self.held.get(&lease.key)
@@ -227,14 +250,6 @@ impl Coordinator {
         self.view.fold_scan(scan, started, now);
         self.agenda.scan = now + self.member.timing.scan_interval;
         self.agenda.replan = true;
-        Ok(())
-    }
-
-    fn count_unreadable(&self, scan: &Scan) {
-        if !scan.unreadable.is_empty() {
-            let count = scan.unreadable.len() as f64;
-            self.member.metrics.record(metrics::LEASES_UNREADABLE, None, count);
-        }
     }
 
     fn scan_failed(&mut self, error: &StoreError) {
@@ -286,8 +301,7 @@ impl Coordinator {
     }
 
     fn table_missing(&self) -> LeasingError {
-        let table = self.member.application.to_string();
-        LeasingError::TableMissing { table }
+        LeasingError::TableMissing { table: self.keeping.store.name().to_owned() }
     }
 }
 

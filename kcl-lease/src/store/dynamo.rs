@@ -73,16 +73,14 @@ impl DynamoStore {
         self.consistent_scans = consistent;
         self
     }
-
-    /// The table's name.
-    #[must_use]
-    pub fn table(&self) -> &str {
-        &self.table
-    }
 }
 
 #[async_trait]
 impl LeaseStore for DynamoStore {
+    fn name(&self) -> &str {
+        &self.table
+    }
+
     async fn prepare(&self) -> Result<(), LeasingError> {
         table::ensure(&self.client, &self.table, &self.policy).await
     }

@@ -33,6 +33,11 @@ impl MemoryStore {
 
 #[async_trait]
 impl LeaseStore for MemoryStore {
+    #[expect(clippy::unnecessary_literal_bound, reason = "other stores have names of their own")]
+    fn name(&self) -> &str {
+        "memory"
+    }
+
     async fn prepare(&self) -> Result<(), LeasingError> {
         Ok(())
     }

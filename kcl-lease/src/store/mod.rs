@@ -26,6 +26,9 @@ pub use table::{TablePolicy, TableSpec};
 /// Keeps the leases of one application. Every method is one request, except [`scan`](Self::scan), which pages.
 #[async_trait]
 pub trait LeaseStore: Send + Sync + fmt::Debug + 'static {
+    /// What the place is called, for messages.
+    fn name(&self) -> &str;
+
     /// Makes the place usable: checks it, or creates it where that is allowed. Safe to call from many workers at once.
     ///
     /// # Errors

@@ -169,6 +169,10 @@ impl Faulty {
 
 #[async_trait]
 impl LeaseStore for Faulty {
+    fn name(&self) -> &'static str {
+        "orders-app"
+    }
+
     async fn prepare(&self) -> Result<(), LeasingError> {
         Ok(())
     }

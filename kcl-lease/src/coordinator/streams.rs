@@ -1,0 +1,135 @@
+//! The streams of a member, and the form of their lease keys.
+
+use std::collections::BTreeMap;
+
+use kcl_core::leasing::Member;
+use kcl_core::{ShardId, StartFrom, Stream, StreamId};
+
+use crate::{Lease, LeaseKey};
+
+/// The streams of a member, and the form of their lease keys: with several streams, or with one.
+#[derive(Debug, Clone)]
+pub(super) struct Streams {
+    pub(super) by_id: BTreeMap<StreamId, (Stream, StartFrom)>,
+}
+
+impl Streams {
+    pub(super) fn new(member: &Member) -> Self {
+        let by_id = member.streams.iter();
+        Self { by_id: by_id.map(|s| (s.0.id.clone(), s.clone())).collect() }
+    }
+
+    pub(super) fn key(&self, stream: &StreamId, shard: &ShardId) -> LeaseKey {
+        if self.by_id.len() == 1 {
+            LeaseKey::single(shard.clone())
+        } else {
+            LeaseKey::multi(stream.clone(), shard.clone())
+        }
+    }
+
+    /// The stream that a lease belongs to; `None` when it is none of these.
+    pub(super) fn of(&self, key: &LeaseKey) -> Option<&(Stream, StartFrom)> {
+        match (key.stream(), self.by_id.len()) {
+            (None, 1) => self.by_id.values().next(),
+            (Some(stream), 2..) => self.by_id.get(stream),
+            (None | Some(_), _) => None,
+        }
+    }
+
+    /// The leases of one stream.
+    pub(super) fn leases<'a>(
+        &self,
+        stream: &StreamId,
+        all: impl Iterator<Item = &'a Lease>,
+    ) -> impl Iterator<Item = &'a Lease> {
+        all.filter(move |lease| self.of(&lease.key).is_some_and(|s| s.0.id == *stream))
+    }
+
+    /// Why these streams must not be read with a table that holds such leases, and what to do.
+    ///
+    /// A worker that took the table for empty would start over, and skip or repeat records. Leases of other streams are
+    /// fine: an application may have dropped some, or added one.
+    pub(super) fn refusal(&self, leases: &[Lease]) -> Option<String> {
+        let first = leases.first()?;
+        if self.by_id.len() == 1 {
+            let foreign = leases.iter().all(|lease| lease.key.stream().is_some());
+            return foreign.then(|| format!("its leases, such as {}, are those of an application that reads several streams, and this worker reads one; give it all the streams of that application, or another table", first.key));
+        }
+        if leases.iter().all(|lease| lease.key.stream().is_none()) {
+            return Some(format!(
+                "its leases, such as {}, are those of an application that reads one stream, and this worker reads several; give it only that stream, or another table",
+                first.key
+            ));
+        }
+        let recreated = |lease: &&Lease| {
+            let same_name = |id: &StreamId, other: &StreamId| {
+                (id.account(), id.name()) == (other.account(), other.name()) && id != other
+            };
+            lease.key.stream().is_some_and(|other| self.by_id.keys().any(|id| same_name(id, other)))
+        };
+        let old = leases.iter().find(recreated)?;
+        Some(format!(
+            "lease {} belongs to an earlier stream of the same name, which was deleted; if its records are no longer needed delete its leases, else choose another table",
+            old.key
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::key;
+
+    fn streams(ids: &[&str]) -> Streams {
+        let stream = |id: &&str| {
+            let id: StreamId = id.parse().unwrap();
+            let address = id.name().as_str().parse().unwrap();
+            (id.clone(), (Stream { id, address }, StartFrom::Latest))
+        };
+        Streams { by_id: ids.iter().map(stream).collect() }
+    }
+
+    fn refused(ours: &[&str], keys: &[&str]) -> bool {
+        let lease =
+            |key: &&str| Lease::new(LeaseKey::parse(key).unwrap(), kcl_core::Position::TrimHorizon);
+        let leases: Vec<Lease> = keys.iter().map(lease).collect();
+        streams(ours).refusal(&leases).is_some()
+    }
+
+    /// A14, A15, S13.
+    #[test]
+    fn tables_of_another_mode_or_of_an_earlier_stream_are_refused() {
+        let (one, two) = (["1:a:7"].as_slice(), ["1:a:7", "1:b:7"].as_slice());
+        let table: [(&[&str], &[&str], bool); 11] = [
+            (one, &[], false),
+            (one, &["shard-0"], false),
+            (one, &["1:a:7:shard-0"], true),
+            // Somebody has changed the mode before, and made progress.
+            (one, &["1:a:7:shard-0", "shard-0"], false),
+            (two, &[], false),
+            (two, &["1:a:7:shard-0"], false),
+            (two, &["shard-0"], true),
+            (two, &["shard-0", "1:b:7:shard-0"], false),
+            // Streams that were dropped.
+            (two, &["1:c:7:shard-0", "2:a:8:shard-0"], false),
+            (two, &["1:b:6:shard-0"], true),
+            (two, &["1:b:7:shard-0", "1:b:8:shard-0"], true),
+        ];
+        for (ours, keys, expected) in table {
+            assert_eq!(refused(ours, keys), expected, "{ours:?} {keys:?}");
+        }
+    }
+
+    #[test]
+    fn keys_name_the_stream_only_where_there_are_several() {
+        let shard = key("s").shard().clone();
+        let stream = "1:a:7".parse().unwrap();
+        for (ours, text) in [(["1:a:7"].as_slice(), "s"), (&["1:a:7", "1:b:7"], "1:a:7:s")] {
+            let streams = streams(ours);
+            let key = streams.key(&stream, &shard);
+            assert_eq!(key.to_string(), text);
+            assert_eq!(streams.of(&key).unwrap().0.id, stream);
+        }
+        assert!(streams(&["1:a:7"]).of(&LeaseKey::multi(stream, shard)).is_none());
+    }
+}
