@@ -19,6 +19,11 @@ impl Backoff {
         Self { base, cap }
     }
 
+    /// Whether it never waits.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.base.is_zero() || self.cap.is_zero()
+    }
+
     /// The wait before retry number `attempt`, counted from 0.
     #[must_use]
     pub fn delay(&self, attempt: u32, rng: &mut fastrand::Rng) -> Duration {

@@ -305,16 +305,24 @@ fn check(settings: &Settings, timing: LeaseTiming) -> Result<(), BuildError> {
     };
     let second = Duration::from_secs(1);
     let hour = 3600 * second;
+    let positive = |span: Duration| !span.is_zero();
+    let up_to_a_day = |span: Duration| positive(span) && span <= 24 * hour;
     let lease = timing.lease_duration;
     range((second..=hour).contains(&lease), "lease_duration", "1 s to 1 h")?;
-    range(!timing.renew_interval.is_zero(), "renew_interval", "more than 0")?;
-    range(!timing.scan_interval.is_zero(), "scan_interval", "more than 0")?;
-    range(!timing.sync_interval.is_zero(), "sync_interval", "more than 0")?;
-    range(!settings.drain_limit.is_zero(), "drain_limit", "more than 0")?;
+    range(positive(timing.renew_interval), "renew_interval", "more than 0")?;
+    range(positive(timing.fence_margin), "fence_margin", "more than 0")?;
+    range(positive(timing.scan_interval), "scan_interval", "more than 0")?;
+    range(up_to_a_day(timing.sync_interval), "sync_interval", "more than 0, at most 1 day")?;
+    range(up_to_a_day(settings.drain_limit), "drain_limit", "more than 0, at most 1 day")?;
+    range(positive(settings.warn_after), "warn_after", "more than 0")?;
+    let FailurePolicy { attempts: _, backoff, time_limit } = settings.failure;
+    range(!backoff.is_zero(), "backoff", "more than 0")?;
+    range(time_limit.is_none_or(positive), "time_limit", "more than 0")?;
+    range(settings.checkpoint.records != Some(0), "checkpoint", "every 1 record or more")?;
     let budget = MAX_REPLY_BYTES..=u32::MAX as usize;
     range(budget.contains(&settings.memory_budget), "memory_budget", "10 MiB to 4 GiB")?;
     rule(
-        timing.renew_interval * 2 + timing.fence_margin <= lease,
+        timing.renew_interval.saturating_mul(2).saturating_add(timing.fence_margin) <= lease,
         "2 x renew_interval + fence_margin must not exceed lease_duration: one failed renewal would cost the lease",
     )?;
     rule(timing.scan_interval <= lease, "scan_interval must not exceed lease_duration")
