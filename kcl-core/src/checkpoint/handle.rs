@@ -101,7 +101,7 @@ impl Checkpointer {
     }
 
     async fn write(&self, position: Position) -> Result<(), CheckpointError> {
-        self.tracker().admit(&position)?;
+        self.admit(&position)?;
         if !position.has_progressed() {
             return Ok(()); // nothing was delivered yet
         }
@@ -115,9 +115,16 @@ impl Checkpointer {
         position: Position,
         state: Option<Bytes>,
     ) -> Result<PreparedCheckpoint, CheckpointError> {
-        self.tracker().admit(&position)?;
+        self.admit(&position)?;
         self.lease.prepare(PendingCheckpoint { position: position.clone(), state }).await?;
         Ok(PreparedCheckpoint { position, checkpointer: self.clone() })
+    }
+
+    fn admit(&self, position: &Position) -> Result<(), CheckpointError> {
+        if self.lease.lost().is_cancelled() {
+            return Err(CheckpointError::LeaseLost);
+        }
+        self.tracker().admit(position)
     }
 
     fn tracker(&self) -> MutexGuard<'_, Tracker> {
