@@ -22,9 +22,9 @@ mod error;
 
 use error::{failed, malformed};
 
-/// Reads are given up after this long, unless the client has a timeout of its own: a black-holed connection would
+/// A try is given up after this long, unless the client has a timeout of its own: a black-holed connection would
 /// otherwise hold its shard for ever.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const TRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a listing whose paging token expired is begun again.
 const LISTINGS: u32 = 3;
@@ -32,17 +32,17 @@ const LISTINGS: u32 = 3;
 /// [`KinesisApi`] over a client of the AWS SDK.
 ///
 /// GetShardIterator and GetRecords are tried once: their callers pace and back off, and a hidden second request would
-/// break the pace. A try ends after 30 s, unless the client brings an attempt timeout. DescribeStreamSummary and
-/// ListShards keep the client's retries and timeouts.
+/// break the pace. DescribeStreamSummary and ListShards keep the client's retries. Every try ends after 30 s, unless the
+/// client brings an attempt timeout.
 ///
 /// Payloads and keys are moved out of the SDK's types, not copied. A record without an arrival time, which AWS calls
 /// optional, gets the Unix epoch; one without a partition key, as streams that spread records by themselves return, an
 /// empty key.
 #[derive(Clone)]
 pub struct SdkKinesis {
-    /// As the user configured it.
+    /// With the user's retries.
     control: Client,
-    /// Without retries.
+    /// Without.
     reads: Client,
 }
 
@@ -55,20 +55,21 @@ impl SdkKinesis {
 
     /// An adapter over a client that is configured already.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a client is handed over, as everywhere")]
     pub fn from_client(client: Client) -> Self {
         let config = client.config();
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(READ_TIMEOUT).build();
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(TRY_TIMEOUT).build();
         let timeouts = config.timeout_config().map_or(timeouts.clone(), |own| {
             let mut merged = own.clone();
             merged.take_defaults_from(&timeouts);
             merged
         });
-        let reads = config
-            .to_builder()
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts)
-            .build();
-        Self { reads: Client::from_conf(reads), control: client }
+        let control = config.to_builder().timeout_config(timeouts);
+        let reads = control.clone().retry_config(RetryConfig::disabled());
+        Self {
+            control: Client::from_conf(control.build()),
+            reads: Client::from_conf(reads.build()),
+        }
     }
 
     /// Every page, or the first error.
