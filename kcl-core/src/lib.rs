@@ -31,6 +31,7 @@
 pub mod aggregation;
 mod backoff;
 mod batch;
+mod chain;
 mod checkpoint;
 mod clock;
 mod consumer;

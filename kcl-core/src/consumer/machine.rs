@@ -16,7 +16,7 @@ use crate::leasing::Release;
 ///                   │  │  └──> Ending ──Done──> Completing ──Done──> Finished(Ended)
 ///                   │  Stop        (fails like Working)    (fails by Pausing, for ever)
 ///                   │  v
-///                   │  Notifying ──Done or Failed──> Releasing ──Done or Failed──> Finished(Drained | Halted)
+///                   │  Notifying ──Done or Failed──> Releasing ──Done──> Finished(Drained | Halted)
 ///                   │                                    ^
 ///                   └ a stop that comes during Working   └── halted
 ///                     takes effect after Done or Failed
@@ -164,8 +164,13 @@ impl Machine {
             State::Ending => Step::End,
             State::Completing => Step::Complete,
             State::Notifying => return self.release(Outcome::Drained),
-            State::Releasing(outcome) => return self.finish(outcome),
-            State::Losing | State::Finished => return self.finish(Outcome::Lost),
+            State::Releasing(outcome) if outcome != Outcome::Drained => {
+                return self.finish(outcome);
+            }
+            // After a release that failed, what was done is not durable.
+            State::Releasing(_) | State::Losing | State::Finished => {
+                return self.finish(Outcome::Lost);
+            }
             State::Waiting | State::Pausing(_) => return self.go_on(),
         };
         if self.stopping {
@@ -254,7 +259,7 @@ mod tests {
     #[test]
     fn walks_of_a_shard() {
         use Event::{Done, Elapsed, Failed, Fetched, Lost, ReachedEnd, Stop, Unreadable};
-        let table: [(&str, &[Event], &str); 9] = [
+        let table: [(&str, &[Event], &str); 10] = [
             (
                 "batches, then the end",
                 &[Done, Fetched, Done, ReachedEnd, Done, Done],
@@ -277,8 +282,13 @@ mod tests {
             ),
             (
                 "a stop while pausing leaves the batch undone",
-                &[Done, Fetched, Failed, Stop, Failed, Failed],
+                &[Done, Fetched, Failed, Stop, Failed, Done],
                 "Initialize Fetch Process Pause NotifyShutdown Release(Stopping) Finish(Drained)",
+            ),
+            (
+                "a release that is not durable drains nothing",
+                &[Done, Stop, Done, Failed],
+                "Initialize Fetch NotifyShutdown Release(Stopping) Finish(Lost)",
             ),
             (
                 "a lost lease ends every walk",

@@ -17,6 +17,6 @@ mod machine;
 mod start;
 mod task;
 
-pub(crate) use calls::chain;
+pub(crate) use calls::panic_message;
 pub(crate) use machine::Outcome;
 pub(crate) use task::{Consumer, ConsumerSettings, Finished};

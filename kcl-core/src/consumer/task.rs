@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::calls::{Called, Limits, chain, guarded};
+use super::calls::{Called, Limits, guarded};
 use super::intake::{Intake, Taken, read_ahead};
 use super::machine::{Command, Event, Machine, Outcome};
 use super::start::Start;
+use crate::chain::chain;
 use crate::checkpoint::Checkpoint;
 use crate::leasing::{CheckpointError, Grant, Release};
 use crate::metrics::{self, ShardMetrics};
@@ -311,7 +312,7 @@ impl Consumer {
         let call = self.processor.lease_lost();
         let called = guarded(call, "lease_lost", limits, &self.settings.clock, &self.metrics).await;
         if let Called::Panicked(message) = called {
-            tracing::warn!(shard = %self.context.shard, %message, "processor panicked in lease_lost");
+            tracing::warn!(shard = %self.context.shard, %message, "lease_lost failed");
         }
         Event::Done
     }

@@ -73,10 +73,10 @@ impl Worker {
         &self.id
     }
 
-    /// How long this worker takes to stop at the most: the drain limit and the time to free its leases.
+    /// How long this worker takes to stop at the most: the drain limit, and the time to drop overdue calls and to free its leases.
     #[must_use]
     pub fn stop_limit(&self) -> Duration {
-        self.settings.drain_limit + run::LEAVE_LIMIT
+        self.settings.drain_limit + run::AFTER_DRAIN
     }
 }
 

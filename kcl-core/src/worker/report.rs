@@ -38,6 +38,9 @@ pub struct ShutdownReport {
     /// Shards with a call that did not end within the drain limit. Their leases are free, and peers repeat what was not
     /// durable.
     pub abandoned: Vec<ShardRef>,
+    /// Shards whose lease was lost while the worker stopped: their progress may not be durable, and peers repeat what was
+    /// not.
+    pub lost: Vec<ShardRef>,
     /// Shards that were halted at any time of the run.
     pub halted: Vec<HaltedShard>,
     /// Leases that could not be freed: peers wait until they expire.
@@ -50,13 +53,14 @@ impl ShutdownReport {
     /// True when every shard was drained and every lease freed: nothing will be repeated.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.abandoned.is_empty() && self.halted.is_empty() && self.unreleased == 0
+        let undrained = self.abandoned.len() + self.lost.len() + self.halted.len();
+        undrained + self.unreleased == 0
     }
 
     /// Writes the report to the log: INFO when it is clean, else WARN.
     pub fn log(&self) {
         let (drained, abandoned) = (self.drained.len(), self.abandoned.len());
-        let (halted, unreleased) = (self.halted.len(), self.unreleased);
+        let (lost, halted, unreleased) = (self.lost.len(), self.halted.len(), self.unreleased);
         let took_ms = self.took.as_millis() as u64;
         if self.is_clean() {
             tracing::info!(drained, took_ms, "worker stopped, all shards drained");
@@ -65,6 +69,7 @@ impl ShutdownReport {
         tracing::warn!(
             drained,
             abandoned,
+            lost,
             halted,
             unreleased,
             took_ms,

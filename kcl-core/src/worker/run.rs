@@ -1,6 +1,7 @@
 //! The life of a worker: join, consume what is granted, drain, leave.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,15 +11,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings::Observer;
 use super::{HaltedShard, ProcessorFactory, ShardRef, ShutdownReport, Worker, WorkerEvent};
-use crate::consumer::{Consumer, ConsumerSettings, Finished, Outcome, chain};
+use crate::chain::chain;
+use crate::consumer::{Consumer, ConsumerSettings, Finished, Outcome, panic_message};
 use crate::kinesis::{ApiError, ApiErrorKind, KinesisApi};
-use crate::leasing::{Grant, LeaseEvent, LeasingError, Member, Membership};
+use crate::leasing::{Grant, LeaseEvent, LeasingError, Member, Membership, Release};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::retrieval::ByteBudget;
 use crate::{Backoff, Clock, StartFrom, Stream, StreamAddress, StreamId};
 
 /// How long a stopped worker tries to free its leases.
-pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long it waits for overdue calls to be dropped. One that blocks its thread cannot be.
+const DROP_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a stop takes after the drain limit, at the most.
+pub(super) const AFTER_DRAIN: Duration = DROP_LIMIT.saturating_add(LEAVE_LIMIT);
 
 /// Why a worker could not go on. Leases that it held expire, and nothing is lost.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +161,10 @@ impl Running {
                         failed = Some(error);
                         break self.clock.now();
                     }
-                    None => break self.clock.now(),
+                    None => {
+                        failed = Some(LeasingError::Unavailable("membership ended".into()));
+                        break self.clock.now();
+                    }
                 },
             }
         };
@@ -168,26 +179,38 @@ impl Running {
         }
     }
 
-    /// Waits for the consumers; drops those that have not ended by `deadline`.
+    /// Waits for the consumers; drops those that have not ended by `deadline`, and leaves behind those that cannot be
+    /// dropped.
     async fn drain(
         &mut self,
         deadline: Instant,
         membership: &mut Membership,
         finished: &mut mpsc::Receiver<(ShardRef, Option<Finished>)>,
     ) {
-        let mut overdue = false;
+        self.settle(deadline, membership, finished).await;
+        for live in self.live.values() {
+            live.kill.cancel();
+        }
+        self.settle(deadline + DROP_LIMIT, membership, finished).await;
+        while let Some(shard) = self.live.keys().next().cloned() {
+            self.finish(shard, None);
+        }
+    }
+
+    /// Waits until no consumer lives, or for `deadline`.
+    async fn settle(
+        &mut self,
+        deadline: Instant,
+        membership: &mut Membership,
+        finished: &mut mpsc::Receiver<(ShardRef, Option<Finished>)>,
+    ) {
         while !self.live.is_empty() {
             tokio::select! {
                 biased;
                 Some((shard, finished)) = finished.recv() => self.finish(shard, finished),
                 // Grants that were under way are refused by dropping them: `leave` frees their leases.
                 Some(_) = membership.events.recv() => {}
-                () = self.clock.sleep_until(deadline), if !overdue => {
-                    overdue = true;
-                    for live in self.live.values() {
-                        live.kill.cancel();
-                    }
-                }
+                () = self.clock.sleep_until(deadline) => return,
             }
         }
     }
@@ -208,11 +231,15 @@ impl Running {
         let position = grant.position.clone();
         let metrics =
             ShardMetrics::new(self.metrics.clone(), shard.stream.clone(), shard.shard.clone());
-        let processor = (self.processor)(&shard.shard);
         let (settings, stop) = (self.consumers.clone(), self.draining.clone());
         let seed = self.rng.u64(..);
-        let consumer = Consumer::new(settings, grant, configured, processor, metrics, seed, stop);
-        let Some(consumer) = consumer else {
+        let lease = grant.lease.clone();
+        let begin = || {
+            let processor = (self.processor)(&shard.shard);
+            Consumer::new(settings, grant, configured, processor, metrics, seed, stop)
+                .map(|consumer| Box::pin(consumer.run()))
+        };
+        let Some(consuming) = catch_unwind(AssertUnwindSafe(begin)).transpose() else {
             tracing::warn!(%shard, "granted a shard that is at its end");
             return;
         };
@@ -222,11 +249,23 @@ impl Running {
         self.live.insert(shard.clone(), Live { kill: kill.clone(), next: None });
         let done = self.done.clone();
         self.consumers.tasks.spawn(async move {
+            let consumed = async { AssertUnwindSafe(consuming?).catch_unwind().await };
             let finished = tokio::select! {
                 biased;
-                finished = Box::pin(consumer.run()) => Some(finished),
+                consumed = consumed => Some(consumed),
                 () = kill.cancelled() => None,
             };
+            let finished = match finished {
+                Some(Err(panic)) => {
+                    // The user's code outside of a call: not taken again at once, or it would panic again.
+                    let _ = lease.release(Release::Halted).await;
+                    let failure = Some(panic_message(&*panic));
+                    Some(Finished { outcome: Outcome::Halted, failure })
+                }
+                Some(Ok(finished)) => Some(finished),
+                None => None,
+            };
+            drop(lease); // its last holder frees it
             let _ = done.send((shard, finished)).await; // the receiver is gone when the worker is
         });
     }
@@ -257,7 +296,12 @@ impl Running {
     ) -> WorkerEvent {
         match outcome {
             Outcome::Ended => WorkerEvent::Ended(shard.clone()),
-            Outcome::Lost => WorkerEvent::Lost(shard.clone()),
+            Outcome::Lost => {
+                if self.draining.is_cancelled() {
+                    self.report.lost.push(shard.clone());
+                }
+                WorkerEvent::Lost(shard.clone())
+            }
             Outcome::Drained => {
                 self.report.drained.push(shard.clone());
                 WorkerEvent::Drained(shard.clone())
@@ -303,4 +347,62 @@ async fn describe(
 /// A missing permission at the start is a mistake, not an outage.
 fn worth_waiting(kind: ApiErrorKind) -> bool {
     kind.is_retryable() && kind != ApiErrorKind::AccessDenied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leasing::{LeaseControl, Leases};
+    use crate::retrieval::Polling;
+    use crate::{Batch, RecordProcessor, ShardContext, ShardId};
+    use async_trait::async_trait;
+
+    /// A membership that ends at once, as when its task dies.
+    #[derive(Debug)]
+    struct Dying;
+
+    #[async_trait]
+    impl Leases for Dying {
+        async fn join(&self, _: Member) -> Result<Membership, LeasingError> {
+            let (_, events) = mpsc::channel(1);
+            Ok(Membership { events, control: Arc::new(Dying) })
+        }
+    }
+
+    #[async_trait]
+    impl LeaseControl for Dying {
+        fn stop_taking(&self) {}
+
+        async fn leave(&self, _: Instant) -> usize {
+            0
+        }
+    }
+
+    struct Quiet;
+
+    impl RecordProcessor for Quiet {
+        type Error = std::convert::Infallible;
+
+        async fn process_records(
+            &mut self,
+            _: Batch,
+            _: &mut ShardContext,
+        ) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_membership_that_ends_by_itself_is_an_error() {
+        let aws = kcl_emulator::Emulator::builder().build().sdk_config();
+        let client = aws_sdk_kinesis::Client::new(&aws);
+        client.create_stream().stream_name("orders").shard_count(1).send().await.unwrap();
+        let worker = Worker::builder("app")
+            .stream("orders", StartFrom::TrimHorizon)
+            .leases(Dying)
+            .source(Polling::new(&aws))
+            .processor(|_: &ShardId| Quiet);
+        let ended = worker.build().unwrap().run(std::future::pending()).await;
+        assert!(matches!(ended, Err(RunError::Leasing(_))), "{ended:?}");
+    }
 }

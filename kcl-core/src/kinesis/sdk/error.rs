@@ -1,12 +1,12 @@
 //! From the SDK's errors to kinds.
 
 use std::error::Error;
-use std::fmt::Write;
 
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 
 use super::super::{ApiError, ApiErrorKind};
+use crate::chain::chain;
 
 /// An answer that breaks the protocol.
 pub(super) fn malformed(
@@ -31,7 +31,7 @@ where
         // Not sent, no answer, or one that broke off: nothing is known but that it may work later.
         _ => ApiErrorKind::Unavailable,
     };
-    ApiError::new(operation, kind, messages(error))
+    ApiError::new(operation, kind, chain(error))
 }
 
 /// By AWS's error code, and by the HTTP status for codes that are not listed. An unlisted refusal is not taken for
@@ -90,20 +90,22 @@ fn service_kind(code: Option<&str>, status: u16) -> ApiErrorKind {
     }
 }
 
-fn messages(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        // Writing to a string does not fail.
-        let _ = write!(text, ": {error}");
-        source = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_aws_says_is_said_once() {
+        use aws_sdk_kinesis::operation::get_records::GetRecordsError;
+        use aws_sdk_kinesis::types::error::ExpiredIteratorException;
+
+        let expired = ExpiredIteratorException::builder().message("too old").build();
+        let error = GetRecordsError::ExpiredIteratorException(expired);
+        let reply = HttpResponse::new(400.try_into().unwrap(), "".into());
+        let error = failed("GetRecords", &SdkError::service_error(error, reply));
+        let text = chain(&error);
+        assert_eq!(text.matches("too old").count(), 1, "{text}");
+    }
 
     #[test]
     fn codes_decide_and_the_status_fills_in() {
