@@ -45,6 +45,10 @@ impl Coordinator {
         match gone {
             Gone::Taken(current) => {
                 lost("another worker took it");
+                if current.owner.as_ref() == Some(&self.member.worker) && !self.has_twin {
+                    self.has_twin = true;
+                    tracing::warn!(worker = %self.member.worker, lease = %key, "another live worker has the same id: they take each other's leases for ever; give every worker an id of its own");
+                }
                 self.view.observe(*current, now);
             }
             Gone::Deleted => {

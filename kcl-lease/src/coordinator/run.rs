@@ -31,6 +31,8 @@ pub(super) struct Coordinator {
     pub(super) held: BTreeMap<LeaseKey, Keeper>,
     pub(super) shunned: BTreeSet<LeaseKey>,
     pub(super) agenda: Agenda,
+    /// Another live worker was seen under this one's id.
+    pub(super) has_twin: bool,
     pub(super) rng: fastrand::Rng,
 }
 
@@ -86,6 +88,7 @@ impl Coordinator {
                 surveys: streams.by_id.keys().map(|id| (id.clone(), at_once)).collect(),
                 replan: true,
             },
+            has_twin: false,
             rng: fastrand::Rng::with_seed(member.seed),
             member,
             streams,

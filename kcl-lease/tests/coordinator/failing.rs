@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kcl_core::leasing::{CheckpointError, LeasingError, PendingCheckpoint, Release};
 use kcl_core::{Position, metrics};
+use kcl_lease::LeaseKey;
 use kcl_lease::store::StoreErrorKind;
 
 use crate::faults::Fault;
@@ -87,7 +88,7 @@ async fn a_worker_that_cannot_write_gives_up_before_others_may_take() {
         let shard = b.shards().pop_first().unwrap();
         // Worker b is cut off: it can neither write nor read.
         world.store.rule(move |call| (call.worker == "b").then_some(fault));
-        let grant = b.grants.lock().unwrap()[&shard].clone();
+        let grant = b.grants.lock().unwrap()[&LeaseKey::single(shard.clone())].clone();
         world.until(2 * DURATION, || a.count() == 2).await;
         assert!(grant.lease.lost().is_cancelled(), "{fault:?}");
         let checkpoint = grant.lease.checkpoint(at(5)).await;

@@ -4,6 +4,10 @@
 
 mod failing;
 mod faults;
+mod listing;
+mod log;
 mod resharding;
 mod sharing;
+mod streams;
+mod twins;
 mod world;

@@ -1,19 +1,21 @@
 //! A stream, a lease table and workers, all in one process on a paused clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use kcl_core::kinesis::{ApiError, KinesisApi, RecordsPage, ShardFilter, ShardIterator};
+use kcl_core::kinesis::{
+    ApiError, ApiErrorKind, KinesisApi, RecordsPage, ShardFilter, ShardIterator,
+};
 use kcl_core::leasing::{
     Grant, LeaseControl, LeaseEvent, LeaseTiming, Leases, LeasingError, Member,
 };
-use kcl_core::metrics::{Metric, Metrics};
+use kcl_core::metrics::{Metric, MetricKind, Metrics};
 use kcl_core::{
     ChildShard, Clock, HashRange, Shard, ShardId, StartFrom, StartingPosition, Stream,
-    StreamAddress, StreamId, Tasks, WorkerId,
+    StreamAddress, StreamId, Tasks,
 };
 use kcl_lease::{Lease, LeaseKey, StoreLeases, store::LeaseStore};
 
@@ -21,9 +23,20 @@ use crate::faults::Faulty;
 
 pub(crate) const DURATION: Duration = Duration::from_secs(10);
 
-/// The shards of a stream, as ListShards shows them.
+/// The shards of a stream, as ListShards shows them. All streams have the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Kinesis(Arc<Mutex<Vec<Shard>>>);
+pub(crate) struct Kinesis {
+    shards: Arc<Mutex<Vec<Shard>>>,
+    bad_listings: Arc<Mutex<VecDeque<Listing>>>,
+}
+
+/// What is wrong with a listing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Listing {
+    Fails(ApiErrorKind),
+    /// The newest shard does not show yet.
+    Lacks,
+}
 
 impl Kinesis {
     pub(crate) fn with_shards(count: u32) -> Self {
@@ -33,7 +46,17 @@ impl Kinesis {
             let end = if n + 1 == count { u128::MAX } else { start + part - 1 };
             shard(n, &[], HashRange::new(start, end).unwrap())
         };
-        Self(Arc::new(Mutex::new((0..count).map(shard).collect())))
+        Self { shards: Arc::new(Mutex::new((0..count).map(shard).collect())), ..Self::default() }
+    }
+
+    /// The next listings are bad, one after the other.
+    pub(crate) fn next_listings(&self, bad: impl IntoIterator<Item = Listing>) {
+        self.bad_listings.lock().unwrap().extend(bad);
+    }
+
+    /// True when no more listing is bad.
+    pub(crate) fn is_well(&self) -> bool {
+        self.bad_listings.lock().unwrap().is_empty()
     }
 
     /// Closes a shard and opens two.
@@ -53,7 +76,7 @@ impl Kinesis {
     }
 
     fn close(&self, n: u32) -> HashRange {
-        let mut shards = self.0.lock().unwrap();
+        let mut shards = self.shards.lock().unwrap();
         let shard = shards.iter_mut().find(|shard| shard.id == id(n)).unwrap();
         assert!(shard.is_open());
         shard.ending_sequence_number = Some("99".parse().unwrap());
@@ -61,7 +84,7 @@ impl Kinesis {
     }
 
     fn open(&self, parents: &[u32], range: HashRange) -> ChildShard {
-        let mut shards = self.0.lock().unwrap();
+        let mut shards = self.shards.lock().unwrap();
         let child = shard(u32::try_from(shards.len()).unwrap(), parents, range);
         shards.push(child.clone());
         child.as_child()
@@ -69,7 +92,7 @@ impl Kinesis {
 
     /// The children that the reply at a shard's end names.
     pub(crate) fn children(&self, parent: &ShardId) -> Vec<ChildShard> {
-        let shards = self.0.lock().unwrap();
+        let shards = self.shards.lock().unwrap();
         let children = shards.iter().filter(|shard| shard.parents.contains(parent));
         children.map(Shard::as_child).collect()
     }
@@ -96,11 +119,17 @@ fn shard(n: u32, parents: &[u32], hash_range: HashRange) -> Shard {
 #[async_trait]
 impl KinesisApi for Kinesis {
     async fn describe_stream(&self, _: &StreamAddress) -> Result<Stream, ApiError> {
-        Ok(stream())
+        Ok(stream("orders"))
     }
 
     async fn list_shards(&self, _: &Stream, filter: ShardFilter) -> Result<Vec<Shard>, ApiError> {
-        let shards = self.0.lock().unwrap();
+        let bad = self.bad_listings.lock().unwrap().pop_front();
+        let mut shards = self.shards.lock().unwrap().clone();
+        match bad {
+            Some(Listing::Fails(kind)) => return Err(ApiError::new("ListShards", kind, "by rule")),
+            Some(Listing::Lacks) => drop(shards.pop()),
+            None => {}
+        }
         let shown = |shard: &&Shard| match filter {
             ShardFilter::All => true,
             ShardFilter::AtLatest => shard.is_open(),
@@ -128,10 +157,10 @@ impl KinesisApi for Kinesis {
     }
 }
 
-pub(crate) fn stream() -> Stream {
+pub(crate) fn stream(name: &str) -> Stream {
     Stream {
-        id: StreamId::new("123456789012", "orders".parse().unwrap(), 1_700_000_000).unwrap(),
-        address: "orders".parse().unwrap(),
+        id: StreamId::new("123456789012", name.parse().unwrap(), 1_700_000_000).unwrap(),
+        address: name.parse().unwrap(),
     }
 }
 
@@ -141,11 +170,14 @@ pub(crate) struct Figures(Mutex<BTreeMap<&'static str, f64>>);
 
 impl Metrics for Figures {
     fn record(&self, metric: Metric, _: Option<(&StreamId, &ShardId)>, value: f64) {
-        *self.0.lock().unwrap().entry(metric.name).or_default() += value;
+        let mut figures = self.0.lock().unwrap();
+        let figure = figures.entry(metric.name).or_default();
+        *figure = if metric.kind == MetricKind::Gauge { value } else { *figure + value };
     }
 }
 
 impl Figures {
+    /// The sum, or the newest value of a gauge.
     pub(crate) fn sum(&self, metric: Metric) -> f64 {
         self.0.lock().unwrap().get(metric.name).copied().unwrap_or(0.0)
     }
@@ -158,6 +190,8 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) timing: LeaseTiming,
     pub(crate) start: StartFrom,
+    /// Further streams.
+    pub(crate) more: Vec<(Stream, StartFrom)>,
     pub(crate) begun: Instant,
     /// What happened, one line each, with the time since the beginning.
     pub(crate) trace: Arc<Mutex<Vec<String>>>,
@@ -174,6 +208,7 @@ impl World {
             clock,
             timing: LeaseTiming::for_duration(DURATION),
             start: StartFrom::TrimHorizon,
+            more: Vec::new(),
             trace,
         }
     }
@@ -206,13 +241,25 @@ impl World {
         name: &str,
         max: Option<u32>,
     ) -> Result<Worker, LeasingError> {
+        self.worker_as(name, name, max).await
+    }
+
+    /// A worker under some id; `name` is who it is in the trace and to the store's rules.
+    pub(crate) async fn worker_as(
+        &self,
+        name: &str,
+        worker_id: &str,
+        max: Option<u32>,
+    ) -> Result<Worker, LeasingError> {
         let tasks = Tasks::new();
         let figures = Arc::new(Figures::default());
-        let worker: WorkerId = name.parse().unwrap();
+        let mut streams = vec![(stream("orders"), self.start)];
+        streams.extend(self.more.iter().cloned());
+        let several = streams.len() > 1;
         let member = Member {
             application: "orders-app".parse().unwrap(),
-            worker: worker.clone(),
-            streams: vec![(stream(), self.start)],
+            worker: worker_id.parse().unwrap(),
+            streams,
             api: Arc::new(self.kinesis.clone()),
             timing: self.timing,
             max_leases: max.and_then(NonZeroU32::new),
@@ -232,7 +279,11 @@ impl World {
                 match event {
                     LeaseEvent::Granted(grant) => {
                         let grant: Arc<Grant> = Arc::from(grant);
-                        let shard = grant.shard.clone();
+                        let stream = several.then(|| grant.stream.id.clone());
+                        let shard = match stream {
+                            Some(stream) => LeaseKey::multi(stream, grant.shard.clone()),
+                            None => LeaseKey::single(grant.shard.clone()),
+                        };
                         world.note(&who, &format!("granted {shard} at {}", grant.position));
                         granted.lock().unwrap().insert(shard.clone(), grant.clone());
                         let (granted, world, who) = (granted.clone(), world.clone(), who.clone());
@@ -283,7 +334,7 @@ impl World {
 /// A joined worker, and a consumer that only keeps its grants.
 pub(crate) struct Worker {
     world: World,
-    pub(crate) grants: Arc<Mutex<BTreeMap<ShardId, Arc<Grant>>>>,
+    pub(crate) grants: Arc<Mutex<BTreeMap<LeaseKey, Arc<Grant>>>>,
     pub(crate) failed: Arc<Mutex<Option<LeasingError>>>,
     pub(crate) control: Arc<dyn LeaseControl>,
     pub(crate) tasks: Tasks,
@@ -292,7 +343,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn shards(&self) -> BTreeSet<ShardId> {
-        self.grants.lock().unwrap().keys().cloned().collect()
+        self.grants.lock().unwrap().keys().map(|key| key.shard().clone()).collect()
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -300,7 +351,7 @@ impl Worker {
     }
 
     pub(crate) fn grant(&self, n: u32) -> Arc<Grant> {
-        self.grants.lock().unwrap().get(&id(n)).expect("granted").clone()
+        self.grants.lock().unwrap().get(&key(n)).expect("granted").clone()
     }
 
     /// Ends a shard that has children.
@@ -308,7 +359,7 @@ impl Worker {
         let grant = self.grant(n);
         let ended = grant.lease.end(self.world.kinesis.children(&grant.shard)).await;
         if ended.is_ok() {
-            self.grants.lock().unwrap().remove(&grant.shard);
+            self.grants.lock().unwrap().remove(&key(n));
         }
         ended
     }
@@ -316,12 +367,12 @@ impl Worker {
     pub(crate) async fn release(&self, n: u32, why: kcl_core::leasing::Release) {
         let grant = self.grant(n);
         grant.lease.release(why).await.unwrap();
-        self.grants.lock().unwrap().remove(&grant.shard);
+        self.grants.lock().unwrap().remove(&key(n));
     }
 
     /// Drops the consumer's side of a lease, as a consumer that panics.
     pub(crate) fn crash_consumer(&self, n: u32) {
-        self.grants.lock().unwrap().remove(&id(n)).expect("granted");
+        self.grants.lock().unwrap().remove(&key(n)).expect("granted");
     }
 
     /// As SIGKILL.
