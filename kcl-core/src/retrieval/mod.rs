@@ -80,7 +80,8 @@ pub enum Fetched {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The stream or the shard is gone. Never the same as its end: the lease keeps its checkpoint.
+    /// The stream or the shard is gone, and no children of it are known. Never the same as its end: the lease keeps its
+    /// checkpoint.
     #[error("shard cannot be read: stream or shard not found")]
     NotFound(#[source] crate::kinesis::ApiError),
 }

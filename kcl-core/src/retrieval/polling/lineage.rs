@@ -9,6 +9,8 @@ pub(super) enum Finding {
     Closed(Vec<ChildShard>),
     /// There, but open, or its children do not cover it yet.
     Listed,
+    /// Not there any more, but these that were made of it are: it was closed, and its records have expired.
+    Expired(Vec<ChildShard>),
     /// Not there.
     Absent,
 }
@@ -26,14 +28,14 @@ pub(super) fn is_complete(shard: &ShardId, children: &[ChildShard]) -> bool {
 
 /// Reads a complete listing.
 pub(super) fn find(shard: &ShardId, shards: &[Shard]) -> Finding {
-    let Some(listed) = shards.iter().find(|listed| listed.id == *shard) else {
-        return Finding::Absent;
-    };
     let children: Vec<ChildShard> = shards
         .iter()
         .filter(|listed| listed.parents.contains(shard))
         .map(Shard::as_child)
         .collect();
+    let Some(listed) = shards.iter().find(|listed| listed.id == *shard) else {
+        return if children.is_empty() { Finding::Absent } else { Finding::Expired(children) };
+    };
     let range = listed.hash_range;
     let covered = HashRange::gaps(children.iter().map(|child| child.hash_range))
         .iter()
@@ -80,17 +82,20 @@ mod tests {
         let parent = |open| shard(1, &[], (0, 9), open);
         let (low, high) = (shard(2, &[1], (0, 4), true), shard(3, &[1], (5, 9), true));
         let merged = shard(4, &[1, 0], (0, 99), true);
-        let children =
-            |shards: &[&Shard]| Finding::Closed(shards.iter().map(|s| s.as_child()).collect());
+        let children = |shards: &[&Shard]| shards.iter().map(|s| s.as_child()).collect();
         let table = [
             (vec![], Finding::Absent),
-            (vec![low.clone(), high.clone()], Finding::Absent),
+            (vec![low.clone(), high.clone()], Finding::Expired(children(&[&low, &high]))),
+            (vec![high.clone()], Finding::Expired(children(&[&high]))),
             (vec![parent(true)], Finding::Listed),
             (vec![parent(false)], Finding::Listed),
             (vec![parent(false), low.clone()], Finding::Listed),
             (vec![parent(true), low.clone(), high.clone()], Finding::Listed),
-            (vec![parent(false), low.clone(), high.clone()], children(&[&low, &high])),
-            (vec![parent(false), merged.clone()], children(&[&merged])),
+            (
+                vec![parent(false), low.clone(), high.clone()],
+                Finding::Closed(children(&[&low, &high])),
+            ),
+            (vec![parent(false), merged.clone()], Finding::Closed(children(&[&merged]))),
         ];
         for (shards, finding) in table {
             assert_eq!(find(&id(1), &shards), finding, "{shards:?}");

@@ -50,7 +50,7 @@ pub(super) struct Machine {
 ///  │     │ not found,     │ page without next or        ^
 ///  │     │ refused        │ children, not found         │
 ///  │     └─> Confirming <─┘                             │
-///  │           │  │  └───────── closed, all children ───┘
+///  │           │  │  └───────── closed, or expired ─────┘
 ///  └───────────┘  └ absent: reported; confirmed again if asked again
 ///    listed
 /// ```
@@ -129,7 +129,7 @@ pub(super) enum Note {
     Failing,
     /// It is over, after this many failed calls.
     Recovered(u32),
-    /// The position was refused; reading goes on with the oldest record.
+    /// What follows this position has expired; reading goes on with the oldest record, or with the children.
     RecordsLost(StartingPosition),
     /// The stream or the shard is gone.
     Gone,
@@ -311,9 +311,13 @@ impl Machine {
                 self.failed(now, rng);
                 Some(Note::Gone)
             }
-            (Finding::Closed(children), Doubt::ChildrenMissing) => {
+            (Finding::Closed(children) | Finding::Expired(children), Doubt::ChildrenMissing) => {
                 self.state = State::Ended(children);
                 None
+            }
+            (Finding::Expired(children), Doubt::NotFound | Doubt::PositionRefused) => {
+                self.state = State::Ended(children);
+                Some(Note::RecordsLost(self.from.clone()))
             }
             (Finding::Closed(_) | Finding::Listed, Doubt::PositionRefused) => {
                 self.state = State::Opening;

@@ -49,7 +49,9 @@ const BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
 ///   [`RECORDS_LOST`](crate::metrics::RECORDS_LOST). A position in a stream that was deleted and created again is
 ///   [`ReadError::NotFound`](super::ReadError::NotFound) instead.
 /// - A start time that lies in the future by Kinesis's clock: waits for it.
-/// - A shard or stream that is not found: it asks ListShards whether that is so, and goes on if not.
+/// - A shard or stream that is not found: it asks ListShards whether that is so, and goes on if not. A shard that is no
+///   longer listed, while its children are, has expired: that is its end, and counts as
+///   [`RECORDS_LOST`](crate::metrics::RECORDS_LOST).
 /// - A reply without a next iterator that does not name the children either: it asks ListShards, and ends only if the shard
 ///   is closed and its children are there.
 /// - Everything else: it tries again after 100 ms to 5 s, with jitter.

@@ -141,7 +141,7 @@ impl Reader {
                 self.open.metrics.count(RECORDS_LOST);
                 tracing::warn!(
                     stream = %stream.id, %shard, ?refused,
-                    "records were lost: position is older than the retention period, going on with the oldest record"
+                    "records were lost: they are older than the retention period, going on with what is left"
                 );
             }
             Some(Note::Gone) => tracing::warn!(stream = %stream.id, %shard, "shard is gone"),

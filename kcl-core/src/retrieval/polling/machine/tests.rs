@@ -145,6 +145,11 @@ fn what_comes_after_what() {
             Command::Open(after(1)),
         ),
         (
+            "an expired shard has ended",
+            vec![OpenFailed(NotFound), Confirmed(Finding::Expired(children()))],
+            Command::End(children()),
+        ),
+        (
             "gone is asked again",
             vec![opened(), FetchFailed(NotFound), ConfirmFailed(NotFound)],
             Command::Confirm,
@@ -243,6 +248,10 @@ fn what_is_lost_or_gone_is_said() {
     assert_eq!(note, Some(Note::RecordsLost(after(1))));
     let mut run = Run::new(after(1));
     run.after([Event::OpenFailed(ApiErrorKind::NotFound)]);
+    let note = run.handle(Event::Confirmed(Finding::Expired(children())));
+    assert_eq!(note, Some(Note::RecordsLost(after(1))));
+    let mut run = Run::new(after(1));
+    run.after([Event::OpenFailed(ApiErrorKind::NotFound)]);
     for _ in 0..3 {
         let note = run.handle(Event::Confirmed(Finding::Absent));
         assert_eq!(note, Some(Note::Gone));
@@ -324,6 +333,7 @@ proptest! {
                 }
                 (Command::Confirm, Fate::Answers { records, ends, .. }) => {
                     Event::Confirmed(match (ends, records) {
+                        (true, 0) => Finding::Expired(children()),
                         (true, _) => Finding::Closed(children()),
                         (false, 0) => Finding::Absent,
                         (false, _) => Finding::Listed,
