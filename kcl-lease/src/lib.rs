@@ -30,7 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod assign;
-mod bounded;
+mod calls;
 mod coordinator;
 mod dynamo_leases;
 mod item;

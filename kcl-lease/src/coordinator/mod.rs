@@ -18,10 +18,11 @@ use std::time::Instant;
 use async_trait::async_trait;
 use kcl_core::Clock;
 use kcl_core::leasing::{LeaseControl, Leases, LeasingError, Member, Membership};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::keeper::{Exit, Keeping, TURNS};
+use crate::calls::Calls;
+use crate::keeper::{Exit, Keeping};
 use crate::store::LeaseStore;
 
 mod act;
@@ -56,13 +57,11 @@ pub(crate) async fn join(
         held: AtomicUsize::new(0),
     });
     let keeping = Arc::new(Keeping {
-        store,
+        calls: Calls::new(store, member.clock.clone(), member.metrics.clone()),
         timing: member.timing,
         clock: member.clock.clone(),
         tasks: member.tasks.clone(),
-        metrics: member.metrics.clone(),
         inbox,
-        turns: Semaphore::new(TURNS),
     });
     let tasks = member.tasks.clone();
     let coordinator = Coordinator::new(member, keeping, control.clone(), events);

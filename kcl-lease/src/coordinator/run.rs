@@ -13,7 +13,6 @@ use super::surveys::SurveyTime;
 use super::take::Taker;
 use super::{Control, Message, Streams, Survey};
 use crate::assign;
-use crate::bounded::bounded;
 use crate::keeper::{Gone, Keeper, Keeping};
 use crate::store::{Scan, StoreError, StoreErrorKind};
 use crate::view::View;
@@ -66,18 +65,16 @@ impl Coordinator {
         Self {
             survey: Survey {
                 api: member.api.clone(),
-                store: keeping.store.clone(),
+                calls: keeping.calls.clone(),
                 streams: streams.clone(),
                 clock: member.clock.clone(),
                 timing: member.timing,
-                metrics: member.metrics.clone(),
             },
             taker: Taker {
                 worker: member.worker.clone(),
-                store: keeping.store.clone(),
+                calls: keeping.calls.clone(),
                 clock: member.clock.clone(),
                 timing: member.timing,
-                metrics: member.metrics.clone(),
             },
             view: View::new(member.timing.lease_duration),
             held: BTreeMap::new(),
@@ -116,7 +113,7 @@ impl Coordinator {
             failures += 1;
         };
         if let Some(reason) = self.streams.refusal(&scan.leases) {
-            let table = self.keeping.store.name().to_owned();
+            let table = self.keeping.calls.name().to_owned();
             return Err(LeasingError::TableForeign { table, reason });
         }
         self.fold(scan, started);
@@ -143,7 +140,7 @@ impl Coordinator {
             }
             End::TableMissing => {
                 tracing::warn!(
-                    table = self.keeping.store.name(),
+                    table = self.keeping.calls.name(),
                     "lease table was deleted: all leases are lost, this worker stops"
                 );
                 for keeper in self.held.values() {
@@ -228,11 +225,9 @@ impl Coordinator {
 
     /// The leases, and when the look at them began.
     async fn scan(&self) -> Result<(Scan, Instant), StoreError> {
-        let clock = &self.member.clock;
-        let started = clock.now();
+        let started = self.member.clock.now();
         let until = started + self.member.timing.lease_duration.max(SCAN_LIMIT);
-        self.member.metrics.record(metrics::LEASE_SCANS, None, 1.0);
-        let scan = bounded(clock, until, "Scan", self.keeping.store.scan()).await?;
+        let scan = self.keeping.calls.scan(until).await?;
         Ok((scan, started))
     }
 
@@ -304,7 +299,7 @@ impl Coordinator {
     }
 
     fn table_missing(&self) -> LeasingError {
-        LeasingError::TableMissing { table: self.keeping.store.name().to_owned() }
+        LeasingError::TableMissing { table: self.keeping.calls.name().to_owned() }
     }
 }
 

@@ -1,30 +1,28 @@
 //! Compares the shards of a stream with its leases, and creates the leases that are missing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream;
 use kcl_core::kinesis::{ApiError, ApiErrorKind, KinesisApi, ShardFilter};
 use kcl_core::leasing::{LeaseTiming, LeasingError};
-use kcl_core::metrics::{self, Metrics};
 use kcl_core::{Backoff, Clock, Shard, ShardId, StartFrom, Stream, StreamId};
 
 use super::{Streams, WIDTH};
 use crate::Lease;
-use crate::bounded::bounded;
-use crate::store::{LeaseStore, StoreError, StoreErrorKind};
+use crate::calls::Calls;
+use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::{self, Creation};
 
 /// What a survey needs.
 #[derive(Debug, Clone)]
 pub(super) struct Survey {
     pub(super) api: Arc<dyn KinesisApi>,
-    pub(super) store: Arc<dyn LeaseStore>,
+    pub(super) calls: Calls,
     pub(super) streams: Streams,
     pub(super) clock: Clock,
     pub(super) timing: LeaseTiming,
-    pub(super) metrics: Arc<dyn Metrics>,
 }
 
 /// The outcome of a survey.
@@ -94,8 +92,7 @@ impl Survey {
 
     async fn has_leases(&self, stream: &Stream) -> bool {
         let until = self.clock.now() + self.timing.lease_duration;
-        let scan = bounded(&self.clock, until, "Scan", self.store.scan()).await;
-        self.metrics.record(metrics::LEASE_SCANS, None, 1.0);
+        let scan = self.calls.scan(until).await;
         scan.is_ok_and(|scan| self.streams.leases(&stream.id, scan.leases.iter()).next().is_some())
     }
 
@@ -132,7 +129,7 @@ impl Survey {
     /// The leases that were made here; another worker may make others at the same time.
     async fn create_first(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, StoreError> {
         let created = stream::iter(leases).map(|lease| async move {
-            let made = self.put(&lease).await?;
+            let made = self.calls.create(&lease, self.deadline()).await?;
             Ok(made.then_some(lease))
         });
         // All are tried, whatever fails: what is there need not be made by the next try.
@@ -143,25 +140,17 @@ impl Survey {
 
     async fn create(&self, creation: Creation) -> Result<Option<Lease>, StoreError> {
         for key in &creation.unless_begun {
-            let until = self.clock.now() + self.timing.renew_interval;
-            let child = bounded(&self.clock, until, "GetItem", self.store.read(key)).await?;
+            let child = self.calls.read(key, self.deadline()).await?;
             if child.as_ref().is_some_and(sync::is_begun) {
                 return Ok(None);
             }
         }
-        let made = self.put(&creation.lease).await?;
+        let made = self.calls.create(&creation.lease, self.deadline()).await?;
         Ok(made.then_some(creation.lease))
     }
 
-    async fn put(&self, lease: &Lease) -> Result<bool, StoreError> {
-        let until = self.clock.now() + self.timing.renew_interval;
-        let made = bounded(&self.clock, until, "PutItem", self.store.create(lease)).await?;
-        self.metrics.record(metrics::LEASE_WRITES, None, 1.0);
-        if made {
-            self.metrics.record(metrics::LEASES_CREATED, None, 1.0);
-            tracing::info!(lease = %lease.key, position = %lease.position, "created a lease");
-        }
-        Ok(made)
+    fn deadline(&self) -> Instant {
+        self.clock.now() + self.timing.renew_interval
     }
 
     async fn list(&self, stream: &Stream, filter: ShardFilter) -> Result<Vec<Shard>, ApiError> {

@@ -1,25 +1,22 @@
 //! Executes one move of an assignment plan.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use kcl_core::leasing::LeaseTiming;
-use kcl_core::metrics::{self, Metrics};
 use kcl_core::{Clock, WorkerId};
 
 use crate::Lease;
 use crate::assign::{Claim, Move};
-use crate::bounded::bounded;
-use crate::store::{Change, LeaseStore, Outcome, StoreError};
+use crate::calls::Calls;
+use crate::store::{Change, Outcome, StoreError};
 
 /// What taking needs.
 #[derive(Debug, Clone)]
 pub(super) struct Taker {
     pub(super) worker: WorkerId,
-    pub(super) store: Arc<dyn LeaseStore>,
+    pub(super) calls: Calls,
     pub(super) clock: Clock,
     pub(super) timing: LeaseTiming,
-    pub(super) metrics: Arc<dyn Metrics>,
 }
 
 /// What became of a move.
@@ -58,18 +55,16 @@ impl Taker {
             let expected = change.apply_to(&lease);
             let now = self.clock.now();
             let fence = lease.fence();
-            let write = self.store.update(&lease.key, &fence, &change);
-            let outcome = bounded(&self.clock, self.deadline(), "UpdateItem", write).await;
-            self.metrics.record(metrics::LEASE_WRITES, None, 1.0);
+            let outcome = self.calls.update(&lease.key, &fence, &change, self.deadline()).await;
             let current = match outcome {
                 Ok(Outcome::Applied) => return Ok(Taken::Won(expected, begun.unwrap_or(now))),
                 Ok(Outcome::Missing) => return Ok(Taken::Deleted),
                 Ok(Outcome::Conflict(Some(current))) => Some(*current),
-                Ok(Outcome::Conflict(None)) => self.read(&lease).await?,
+                Ok(Outcome::Conflict(None)) => self.calls.read(&lease.key, self.deadline()).await?,
                 Err(error) if error.has_no_side_effects() => return Err(error),
                 Err(_) => {
                     begun.get_or_insert(now);
-                    self.read(&lease).await?
+                    self.calls.read(&lease.key, self.deadline()).await?
                 }
             };
             let Some(current) = current else {
@@ -95,18 +90,12 @@ impl Taker {
 
     async fn unended_parent(&self, claim: &Claim) -> Result<Option<Lease>, StoreError> {
         for key in &claim.verify {
-            let read = self.store.read(key);
-            let parent = bounded(&self.clock, self.deadline(), "GetItem", read).await?;
+            let parent = self.calls.read(key, self.deadline()).await?;
             if let Some(parent) = parent.filter(|parent| !parent.has_ended()) {
                 return Ok(Some(parent));
             }
         }
         Ok(None)
-    }
-
-    async fn read(&self, lease: &Lease) -> Result<Option<Lease>, StoreError> {
-        let read = self.store.read(&lease.key);
-        bounded(&self.clock, self.deadline(), "GetItem", read).await
     }
 
     fn deadline(&self) -> Instant {

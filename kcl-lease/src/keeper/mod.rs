@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use kcl_core::leasing::{CheckpointError, HeldLease, LeaseTiming, Release};
-use kcl_core::metrics::{self, Metrics, ShardMetrics};
+use kcl_core::metrics::{self, ShardMetrics};
 use kcl_core::{Clock, Position, Tasks};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::bounded::bounded;
+use crate::calls::Calls;
 use crate::coordinator::Message;
-use crate::store::{LeaseStore, StoreError, StoreErrorKind};
+use crate::store::StoreError;
 use crate::{Lease, LeaseKey};
 
 mod asked;
@@ -29,15 +29,12 @@ use words::{Request, Step};
 /// What all keepers of a worker share.
 #[derive(Debug)]
 pub(crate) struct Keeping {
-    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) calls: Calls,
     pub(crate) timing: LeaseTiming,
     pub(crate) clock: Clock,
     pub(crate) tasks: Tasks,
-    pub(crate) metrics: Arc<dyn Metrics>,
     /// Where the end of a keeper is told.
     pub(crate) inbox: mpsc::Sender<Message>,
-    /// Turns to call the store: each call under way costs a connection and the SDK's buffers. [`TURNS`] of them.
-    pub(crate) turns: Semaphore,
 }
 
 /// What the coordinator keeps of a keeper.
@@ -119,28 +116,6 @@ impl Keeping {
             Arc::new(Handle { key, token, orders, shared, _abandoned: abandoned.drop_guard() }),
         )
     }
-
-    /// Calls the store when it is this call's turn. Without a turn until `until` it was never sent.
-    async fn call<T>(
-        &self,
-        until: Instant,
-        operation: &'static str,
-        call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let turn = tokio::select! {
-            biased;
-            turn = self.turns.acquire() => turn.ok(),
-            () = self.clock.sleep_until(until) => None,
-        };
-        if turn.is_none() {
-            return Err(StoreError::new(
-                operation,
-                StoreErrorKind::Throttled,
-                "too many calls wait",
-            ));
-        }
-        bounded(&self.clock, until, operation, call).await
-    }
 }
 
 impl Keeper {
@@ -217,16 +192,14 @@ impl Task {
     }
 
     async fn call(&mut self, step: Step) {
-        let Keeping { store, clock, metrics, .. } = &*self.keeping;
+        let Keeping { calls, clock, .. } = &*self.keeping;
         match step {
             Step::Write { fence, change, until } => {
-                let write = store.update(&self.key, &fence, &change);
-                let outcome = self.keeping.call(until, "UpdateItem", write).await;
-                metrics.record(metrics::LEASE_WRITES, None, 1.0);
+                let outcome = calls.update(&self.key, &fence, &change, until).await;
                 self.machine.wrote(outcome, clock.now(), &mut self.rng);
             }
             Step::ReadBack { until } => {
-                let found = self.keeping.call(until, "GetItem", store.read(&self.key)).await;
+                let found = calls.read(&self.key, until).await;
                 self.machine.read(found, clock.now(), &mut self.rng);
             }
             Step::Create { child, until } => {
@@ -267,22 +240,15 @@ impl Task {
     /// Creates the lease of a child, unless it waits for another parent whose lease is still to come: that parent's
     /// reader, the last to end, creates it. Java workers would not wait for a parent without a lease.
     async fn create(&mut self, child: Lease, until: Instant) -> Result<(), StoreError> {
-        let Keeping { store, metrics, .. } = &*self.keeping;
+        let calls = &self.keeping.calls;
         for parent in &child.parents {
             let parent = child.key.sibling(parent.clone());
-            if parent != self.key
-                && self.keeping.call(until, "GetItem", store.read(&parent)).await?.is_none()
-            {
+            if parent != self.key && calls.read(&parent, until).await?.is_none() {
                 tracing::info!(lease = %child.key, %parent, "child shard waits for its other parent");
                 return Ok(());
             }
         }
-        let created = self.keeping.call(until, "PutItem", store.create(&child)).await?;
-        metrics.record(metrics::LEASE_WRITES, None, 1.0);
-        if created {
-            metrics.record(metrics::LEASES_CREATED, None, 1.0);
-            tracing::info!(lease = %child.key, parent = %self.key, "created the lease of a child shard");
-        }
+        calls.create(&child, until).await?;
         self.children.push(child);
         Ok(())
     }
@@ -325,5 +291,3 @@ impl Task {
 
 /// Orders that may wait while a write is under way.
 const ORDERS: usize = 64;
-/// Calls to the store of all keepers that run at once: 1,000 leases of 10 s stay renewed though each call takes 90 ms.
-pub(crate) const TURNS: usize = 32;

@@ -1,0 +1,108 @@
+//! The store as a worker calls it: every call ends in time and is counted, and only so many run at once.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kcl_core::Clock;
+use kcl_core::metrics::{self, Metric, Metrics};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::store::{Change, LeaseStore, Outcome, Scan, StoreError, StoreErrorKind};
+use crate::{Fence, Lease, LeaseKey};
+
+/// Calls to the store. Each is given up at an instant, and may have had effects then. Clones share the turns.
+#[derive(Debug, Clone)]
+pub(crate) struct Calls {
+    store: Arc<dyn LeaseStore>,
+    clock: Clock,
+    metrics: Arc<dyn Metrics>,
+    turns: Arc<Semaphore>,
+}
+
+impl Calls {
+    pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Clock, metrics: Arc<dyn Metrics>) -> Self {
+        Self { store, clock, metrics, turns: Arc::new(Semaphore::new(TURNS)) }
+    }
+
+    /// What the store is called.
+    pub(crate) fn name(&self) -> &str {
+        self.store.name()
+    }
+
+    pub(crate) async fn scan(&self, until: Instant) -> Result<Scan, StoreError> {
+        self.count(metrics::LEASE_SCANS);
+        self.bounded("Scan", until, self.store.scan()).await
+    }
+
+    pub(crate) async fn read(
+        &self,
+        key: &LeaseKey,
+        until: Instant,
+    ) -> Result<Option<Lease>, StoreError> {
+        let _turn = self.turn("GetItem", until).await?;
+        self.bounded("GetItem", until, self.store.read(key)).await
+    }
+
+    pub(crate) async fn create(&self, lease: &Lease, until: Instant) -> Result<bool, StoreError> {
+        let _turn = self.turn("PutItem", until).await?;
+        self.count(metrics::LEASE_WRITES);
+        let created = self.bounded("PutItem", until, self.store.create(lease)).await?;
+        if created {
+            self.count(metrics::LEASES_CREATED);
+            tracing::info!(lease = %lease.key, position = %lease.position, "created a lease");
+        }
+        Ok(created)
+    }
+
+    pub(crate) async fn update(
+        &self,
+        key: &LeaseKey,
+        fence: &Fence,
+        change: &Change,
+        until: Instant,
+    ) -> Result<Outcome, StoreError> {
+        let _turn = self.turn("UpdateItem", until).await?;
+        self.count(metrics::LEASE_WRITES);
+        self.bounded("UpdateItem", until, self.store.update(key, fence, change)).await
+    }
+
+    /// Without a turn in time the call is never sent.
+    async fn turn(
+        &self,
+        operation: &'static str,
+        until: Instant,
+    ) -> Result<Option<SemaphorePermit<'_>>, StoreError> {
+        tokio::select! {
+            biased;
+            // None when the turns were closed, which nobody does.
+            turn = self.turns.acquire() => Ok(turn.ok()),
+            () = self.clock.sleep_until(until) => {
+                Err(StoreError::new(operation, StoreErrorKind::Throttled, "no turn in time"))
+            }
+        }
+    }
+
+    async fn bounded<T>(
+        &self,
+        operation: &'static str,
+        until: Instant,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            biased;
+            result = call => result,
+            () = self.clock.sleep_until(until) => {
+                Err(StoreError::new(operation, StoreErrorKind::Unavailable, "no answer in time"))
+            }
+        }
+    }
+
+    fn count(&self, metric: Metric) {
+        self.metrics.record(metric, None, 1.0);
+    }
+}
+
+/// Calls for single leases that run at once: each costs a connection and the SDK's buffers. So many keep 1,000 leases of
+/// 10 s renewed though each call takes 90 ms.
+const TURNS: usize = 32;
