@@ -4,8 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod failures;
+mod faults;
+mod lifecycle;
 mod oracle;
+mod properties;
 mod reading;
 mod reshards;
 mod restarts;
+mod streams;
 mod world;

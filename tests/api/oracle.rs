@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kcl_core::{Batch, ShardId, WorkerId};
+use kcl_core::{Batch, Position, ShardId, WorkerId};
 
 /// What was put and what was delivered. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,7 @@ pub(crate) struct Delivered {
     pub(crate) shard: ShardId,
     pub(crate) key: String,
     pub(crate) number: u64,
+    pub(crate) position: Position,
     pub(crate) at: tokio::time::Instant,
 }
 
@@ -56,6 +57,7 @@ impl Oracle {
                 shard: shard.clone(),
                 key: key.to_owned(),
                 number: number.parse().unwrap(),
+                position: record.position(),
                 at: tokio::time::Instant::now(),
             });
         }

@@ -101,7 +101,7 @@ async fn random_reshards_with_crashes_lose_nothing() {
 }
 
 /// Open shards by their lowest hash key.
-async fn open_shards(world: &World) -> Vec<(String, u128)> {
+pub(crate) async fn open_shards(world: &World) -> Vec<(String, u128)> {
     let shards = world.kinesis.list_shards().stream_name(STREAM).send().await.unwrap();
     let mut open: Vec<(String, u128)> = shards
         .shards()

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
-use kcl_core::retrieval::Polling;
+use kcl_core::leasing::Leases;
+use kcl_core::retrieval::{Polling, RecordSource};
 use kcl_core::{
-    Batch, Clock, RecordProcessor, RunError, ShardContext, ShardId, ShutdownReport, StartFrom,
-    Worker, WorkerEvent, WorkerId,
+    Batch, Clock, Position, RecordProcessor, RunError, ShardContext, ShardId, ShutdownReport,
+    StartFrom, Worker, WorkerBuilder, WorkerEvent, WorkerId, builder,
 };
 use kcl_emulator::{Emulator, Limits};
 use kcl_lease::DynamoLeases;
@@ -29,20 +31,28 @@ pub(crate) struct World {
     seed: AtomicU64,
 }
 
+/// A builder to which every part was given.
+pub(crate) type Ready =
+    WorkerBuilder<builder::Streams, Arc<dyn Leases>, Arc<dyn RecordSource>, builder::Processor>;
+
 /// A worker that runs as a task.
 pub(crate) struct Running {
     pub(crate) id: WorkerId,
-    pub(crate) events: Arc<Mutex<Vec<WorkerEvent>>>,
+    events: Arc<Mutex<Vec<WorkerEvent>>>,
     stop: CancellationToken,
     task: JoinHandle<Result<ShutdownReport, RunError>>,
 }
 
 impl World {
     pub(crate) async fn new(shards: i32) -> Self {
-        let emulator = Emulator::builder().seed(1).limits(Limits::aws()).build();
+        Self::seeded(1, shards).await
+    }
+
+    pub(crate) async fn seeded(seed: u64, shards: i32) -> Self {
+        let emulator = Emulator::builder().seed(seed).limits(Limits::aws()).build();
         let kinesis = Client::new(&emulator.sdk_config());
         kinesis.create_stream().stream_name(STREAM).shard_count(shards).send().await.unwrap();
-        Self { emulator, kinesis, oracle: Oracle::default(), seed: AtomicU64::new(1) }
+        Self { emulator, kinesis, oracle: Oracle::default(), seed: AtomicU64::new(seed) }
     }
 
     /// Puts `count` records under each of `keys` keys, in order.
@@ -73,6 +83,15 @@ impl World {
             let reply = put.set_records(Some(chunk.to_vec())).send().await.unwrap();
             assert_eq!(reply.failed_record_count(), Some(0));
             tokio::time::sleep(Duration::from_millis(600)).await; // within 1,000 records a second
+        }
+    }
+
+    /// Puts records that are to expire before anybody reads: the oracle does not know of them.
+    pub(crate) async fn put_expiring(&self, keys: u32, count: u32) {
+        for n in 0..keys * count {
+            let put = self.kinesis.put_record().stream_name(STREAM);
+            let put = put.partition_key(format!("key-{}", n % keys)).data(Blob::new("expired:0"));
+            put.send().await.unwrap();
         }
     }
 
@@ -107,7 +126,18 @@ impl World {
         start: StartFrom,
         processor: impl Fn(&ShardId) -> P + Send + Sync + 'static,
     ) -> Running {
-        let aws = self.emulator.sdk_config();
+        self.start_set(id, start, processor, |worker| worker)
+    }
+
+    /// A worker with settings of its own. Its requests are signed with its id, for rules by caller.
+    pub(crate) fn start_set<P: RecordProcessor>(
+        &self,
+        id: &str,
+        start: StartFrom,
+        processor: impl Fn(&ShardId) -> P + Send + Sync + 'static,
+        set: impl FnOnce(Ready) -> Ready,
+    ) -> Running {
+        let aws = self.emulator.sdk_config_for(id);
         let events: Arc<Mutex<Vec<WorkerEvent>>> = Arc::default();
         let seen = events.clone();
         let id = WorkerId::new(id).unwrap();
@@ -120,9 +150,8 @@ impl World {
             .clock(Clock::starting_at(self.emulator.clock().now()))
             .seed(self.seed.fetch_add(1, Ordering::SeqCst))
             .observer(move |event| seen.lock().unwrap().push(event.clone()))
-            .on_failure(kcl_core::FailurePolicy::attempts(4))
-            .build()
-            .unwrap();
+            .on_failure(kcl_core::FailurePolicy::attempts(4));
+        let worker = set(worker).build().unwrap();
         let stop = CancellationToken::new();
         #[expect(
             clippy::disallowed_methods,
@@ -138,6 +167,16 @@ impl Running {
     pub(crate) async fn stop(self) -> ShutdownReport {
         self.stop.cancel();
         self.task.await.unwrap().unwrap()
+    }
+
+    /// Whether it has ended by itself: it gives up when it cannot join for half a minute.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Asks to stop, and does not wait.
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop.cancel();
     }
 
     /// Dies at the next await point, and leaves its leases behind.
@@ -177,5 +216,41 @@ impl RecordProcessor for Recorder {
     ) -> Result<(), Self::Error> {
         self.oracle.deliver(&self.worker, shard.shard_id(), &batch);
         Ok(())
+    }
+}
+
+/// A lease as the table shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Lease {
+    pub(crate) shard: ShardId,
+    pub(crate) owner: Option<String>,
+    pub(crate) position: Position,
+}
+
+impl World {
+    /// The lease table, read past every rule for workers.
+    pub(crate) async fn leases(&self) -> Vec<Lease> {
+        let dynamo = aws_sdk_dynamodb::Client::new(&self.emulator.sdk_config());
+        let Ok(scan) = dynamo.scan().table_name("orders-app").consistent_read(true).send().await
+        else {
+            return Vec::new(); // not created yet
+        };
+        let text = |value: &AttributeValue| value.as_s().unwrap().clone();
+        let lease = |item: &std::collections::HashMap<String, AttributeValue>| {
+            let checkpoint = text(&item["checkpoint"]);
+            let sub = item.get("checkpointSubSequenceNumber").map(|sub| sub.as_n().unwrap());
+            let position = match &*checkpoint {
+                "TRIM_HORIZON" => Position::TrimHorizon,
+                "LATEST" => Position::Latest,
+                "SHARD_END" => Position::ShardEnd,
+                number => {
+                    let sub = sub.map_or(0, |sub| sub.parse().unwrap());
+                    Position::at(number.parse().unwrap(), sub)
+                }
+            };
+            let shard = ShardId::new(text(&item["leaseKey"])).unwrap();
+            Lease { shard, owner: item.get("leaseOwner").map(text), position }
+        };
+        scan.items().iter().map(lease).collect()
     }
 }
