@@ -349,3 +349,6 @@ impl Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
