@@ -140,7 +140,7 @@ impl Consumer {
     }
 
     /// Consumes until the shard ends, the lease is lost, the worker stops, or the processor fails for good.
-    pub(crate) async fn run(mut self) -> Finished {
+    pub(crate) async fn run(&mut self) -> Finished {
         let mut command = self.machine.start();
         loop {
             let event = match command {
@@ -148,14 +148,15 @@ impl Consumer {
                     return Finished { outcome, failure: self.hand.failure.take() };
                 }
                 Command::Fetch => self.fetch().await,
-                Command::Pause(span) => self.pause(span).await,
-                Command::Initialize => self.call(Call::Initialize).await,
-                Command::Process => self.process().await,
-                Command::End => self.call(Call::End).await,
-                Command::NotifyShutdown => self.call(Call::Shutdown).await,
                 Command::Complete => self.complete().await,
                 Command::Release(reason) => self.release(reason).await,
-                Command::NotifyLost => self.notify_lost().await,
+                // Boxed, so that a shard has room for a call only while one runs: most shards wait.
+                Command::Pause(span) => Box::pin(self.pause(span)).await,
+                Command::Initialize => Box::pin(self.call(Call::Initialize)).await,
+                Command::Process => Box::pin(self.process()).await,
+                Command::End => Box::pin(self.call(Call::End)).await,
+                Command::NotifyShutdown => Box::pin(self.call(Call::Shutdown)).await,
+                Command::NotifyLost => Box::pin(self.notify_lost()).await,
             };
             command = self.machine.handle(event, &mut self.rng);
         }

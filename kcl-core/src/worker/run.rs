@@ -237,7 +237,7 @@ impl Running {
         let begin = || {
             let processor = (self.processor)(&shard.shard);
             Consumer::new(settings, grant, configured, processor, metrics, seed, stop)
-                .map(|consumer| Box::pin(consumer.run()))
+                .map(|mut consumer| Box::pin(async move { consumer.run().await }))
         };
         let Some(consuming) = catch_unwind(AssertUnwindSafe(begin)).transpose() else {
             tracing::warn!(%shard, "granted a shard that is at its end");

@@ -26,7 +26,9 @@ pub struct Settings {
     pub timing: Option<LeaseTiming>,
     /// The most leases that this worker holds at once. Default: no limit.
     pub max_leases: Option<NonZeroU32>,
-    /// The most payload bytes that the whole worker holds, 10 MiB to 4 GiB. Default: 256 MiB.
+    /// The most payload bytes that the whole worker holds, 10 MiB to 4 GiB. Default: 256 MiB. A shard whose processor stands
+    /// still keeps up to two replies of 10 MiB, and every read needs room for one: with too small a budget, shards that
+    /// stand still stop the others.
     pub memory_budget: usize,
     /// When progress becomes durable. Default: with each renewal.
     pub checkpoint: Checkpoint,

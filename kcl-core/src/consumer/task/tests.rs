@@ -188,7 +188,7 @@ async fn a_grant_past_its_validity_hands_out_nothing() {
         ("in time", 1, 5, &["initialize", "process", "advance 1", "ended", "end"]),
     ];
     for (what, records, valid, expected) in table {
-        let (consumer, notes, _tasks) = consumer(records, valid, &CancellationToken::new());
+        let (mut consumer, notes, _tasks) = consumer(records, valid, &CancellationToken::new());
         consumer.run().await;
         assert_eq!(notes.all(), expected, "{what}");
     }
@@ -199,7 +199,7 @@ async fn a_stop_past_the_validity_is_a_loss() {
     let endings: [(u32, &[&str]); 2] = [(0, &["lost"]), (5, &["shutdown", "release Stopping"])];
     for (valid, ending) in endings {
         let stop = CancellationToken::new();
-        let (consumer, notes, _tasks) = consumer(9, valid, &stop);
+        let (mut consumer, notes, _tasks) = consumer(9, valid, &stop);
         stop.cancel();
         consumer.run().await;
         assert_eq!(notes.all()[1..], *ending);
@@ -209,9 +209,12 @@ async fn a_stop_past_the_validity_is_a_loss() {
 /// S16: the bytes of a batch go back when the batch is done, and all of them when the consumer is gone.
 #[tokio::test(start_paused = true)]
 async fn every_byte_goes_back_to_the_budget() {
-    let (consumer, notes, tasks) = consumer(9, 4, &CancellationToken::new());
+    let (mut consumer, notes, tasks) = consumer(9, 4, &CancellationToken::new());
     let budget = consumer.settings.budget.clone();
-    let running = consumer.run();
+    let running = async {
+        consumer.run().await;
+        drop(consumer);
+    };
     let watching = async {
         for _ in 0..4 {
             tokio::time::sleep(SECOND).await;
@@ -222,4 +225,13 @@ async fn every_byte_goes_back_to_the_budget() {
     assert_eq!(notes.all().last().unwrap(), "lost");
     tokio::time::sleep(SECOND).await;
     assert_eq!((budget.used(), tasks.len()), (0, 0));
+}
+
+/// A thousand idle shards cost a thousand of these.
+#[tokio::test(start_paused = true)]
+async fn an_idle_consumer_is_small() {
+    let (mut consumer, _, _tasks) = consumer(0, 1, &CancellationToken::new());
+    assert!(size_of::<Consumer>() <= 700, "{}", size_of::<Consumer>());
+    let running = consumer.run();
+    assert!(size_of_val(&running) <= 400, "{}", size_of_val(&running));
 }

@@ -30,6 +30,9 @@ const MAX_RECORDS: u32 = 10_000;
 /// AWS's cap on GetRecords calls for a shard, per second (Kinesis quotas).
 const MAX_CALLS_PER_SECOND: u32 = 5;
 
+/// Within the five minutes that an iterator lives.
+const LONGEST_IDLE: Duration = Duration::from_secs(240);
+
 /// AWS's cap on bytes read from a shard, per second (Kinesis quotas).
 const BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
 
@@ -97,12 +100,13 @@ impl Polling {
     }
 
     /// How long to wait from one call to the next at the tip of a shard: `min` while records come, doubling up to `max` on
-    /// a silent shard. Default 200 ms and 1 s; at least 1 ms; a `max` below `min` counts as `min`.
+    /// a silent shard. Default 200 ms and 1 s; each 1 ms to 4 min, because an iterator lives for 5; a `max` below `min`
+    /// counts as `min`.
     ///
     /// A record that is put on a silent shard is delivered within `max`.
     pub fn idle(mut self, min: Duration, max: Duration) -> Self {
-        self.idle_min = min.max(Duration::from_millis(1));
-        self.idle_max = max.max(self.idle_min);
+        self.idle_min = min.clamp(Duration::from_millis(1), LONGEST_IDLE);
+        self.idle_max = max.clamp(self.idle_min, LONGEST_IDLE);
         self
     }
 

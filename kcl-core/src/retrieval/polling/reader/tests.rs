@@ -276,6 +276,20 @@ async fn a_record_on_a_silent_shard_comes_within_the_longest_idle_interval() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_longest_idle_interval_is_shorter_than_an_iterators_life() {
+    let bench = Bench::new();
+    let polling = bench.polling().idle(Duration::MAX, Duration::MAX);
+    let mut reader = bench.open(&polling, StartingPosition::TrimHorizon);
+    let put = async {
+        bench.pass(1000).await;
+        bench.fake.put(1, 10);
+    };
+    let (records, ()) = tokio::join!(read(&mut reader, 1), put);
+    assert_eq!(records, [1]);
+    assert_eq!(bench.sum(ITERATORS_EXPIRED), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_backlog_is_read_as_fast_as_the_pace_allows() {
     let bench = Bench::new();
     bench.fake.put(50, 100 * 1024);
