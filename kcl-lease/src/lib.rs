@@ -15,7 +15,8 @@
 //! - `view`: what this worker has observed, and when, on its own monotonic clock. `assign` (which leases to take) and
 //!   `sync` (which leases are missing) are pure plans on it.
 //! - `keeper`: the only writer of a held lease; a renewal and a checkpoint are the same write.
-//! - [`store`]: the port to the table, in memory and in DynamoDB; `item` is the form of a lease there.
+//! - [`store`]: the port to the table, in memory and in DynamoDB; `item` is the form of a lease there. `calls`: the store as
+//!   one worker calls it, bounded in time and in number.
 //!
 //! What must never happen here:
 //!
@@ -26,6 +27,7 @@
 //!   has no lease yet is left to the end of that parent.)
 //! - A lease lost to a lost response: an unclear write is read back and recognised by its own fence and content.
 //! - A shard started before its parents have ended.
+//! - Progress that is there under other keys (another mode, a stream that was made anew) taken for none: such a table is refused.
 
 #![forbid(unsafe_code)]
 

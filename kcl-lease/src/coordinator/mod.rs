@@ -141,7 +141,7 @@ impl Control {
     }
 }
 
-/// Calls to the store that run at once.
+/// Takes, or creations of a survey, under way at once.
 const WIDTH: usize = 16;
 /// Messages that may wait; keepers wait when there are more.
 const MESSAGES: usize = 1024;

@@ -7,7 +7,7 @@ use crate::testing::{key, lease, start};
 
 const MS: Duration = Duration::from_millis(1);
 /// How many ms after a write the next renewal may come.
-const RENEWALS: std::ops::RangeInclusive<u128> = 2_499..=3_333;
+const RENEWALS: std::ops::RangeInclusive<u128> = 2_999..=3_333;
 
 fn timing() -> LeaseTiming {
     LeaseTiming::for_duration(10_000 * MS)
@@ -260,12 +260,12 @@ fn a_refused_write_is_told_and_the_lease_kept() {
 }
 
 #[test]
-fn leases_granted_together_are_soon_renewed_at_all_times() {
+fn leases_granted_together_are_after_some_minutes_renewed_at_all_times() {
     let (mut rng, mut tenths) = (fastrand::Rng::with_seed(1), BTreeSet::new());
     for _ in 0..100 {
         let mut machine = Machine::<u32>::new(lease("s", "me", 7), timing(), start(), &mut rng);
         let mut renewals = Vec::new();
-        while renewals.len() < 8 {
+        while renewals.len() < 100 {
             let now = renewals.last().copied().unwrap_or(start());
             let Step::Wait { until } = machine.next(now, &Position::TrimHorizon) else { panic!() };
             assert!(RENEWALS.contains(&(until - now).as_millis()));
@@ -273,10 +273,10 @@ fn leases_granted_together_are_soon_renewed_at_all_times() {
             machine.wrote(Ok(Outcome::Applied), until, &mut rng);
             renewals.push(until);
         }
-        let phase = (renewals[7] - start()).as_millis() % 3_333;
+        let phase = (renewals[99] - start()).as_millis() % 3_333;
         tenths.insert(phase / 334);
     }
-    assert!(tenths.len() >= 8, "{tenths:?}");
+    assert!(tenths.len() >= 9, "{tenths:?}");
 }
 
 #[test]
