@@ -1,7 +1,9 @@
-//! Tests without AWS: a [`Harness`] for your own processor, and the simulation by which the library proves itself.
+//! Tests without AWS: a [`Harness`] for your own processor, and the [simulation](sim) by which the library proves itself.
 
 #![forbid(unsafe_code)]
 
 mod harness;
+pub mod invariants;
+pub mod sim;
 
 pub use harness::{Harness, Ready, Unfinished};

@@ -1,4 +1,5 @@
 //! A processor of a user, tested with [`Harness`]: each test is an example.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

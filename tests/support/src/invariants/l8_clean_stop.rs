@@ -1,0 +1,60 @@
+//! L8, a graceful stop repeats nothing: workers that are asked to stop in good weather stop in time, every lease is free, and
+//! what was done last is durable.
+
+use kcl_core::Position;
+
+use super::Violation;
+use crate::sim::history::{Event, History, What, short};
+
+pub(super) fn check(history: &History) -> Vec<Violation> {
+    let events = &history.events;
+    let asked = |event: &Event| matches!(event.what, What::Stopping);
+    let Some(asked) = events.iter().position(asked) else {
+        return Vec::new();
+    };
+    let mut violations = Vec::new();
+    if !events.iter().any(|event| matches!(event.what, What::Stopped)) {
+        violations.push(Violation::new("L8", None, "a worker does not stop"));
+    }
+    for event in &events[asked..] {
+        if let What::Finished(life, how) = &event.what
+            && how != "clean"
+        {
+            violations.push(Violation::new("L8", Some(event), format!("{life} stopped: {how}")));
+        }
+    }
+    for (shard, lease) in history.final_leases() {
+        let mut wrong = |what: String| violations.push(Violation::new("L8", None, what));
+        if let (Some(owner), false) = (&lease.owner, lease.has_ended()) {
+            wrong(format!("{owner} still owns shard {}", short(shard)));
+        }
+        let done = events.iter().rev().find_map(|event| match &event.what {
+            What::Done(_, _, last) if event.shard.as_ref() == Some(shard) => Some(last),
+            _ => None,
+        });
+        let (done, durable) = (done.unwrap_or(&Position::TrimHorizon), &lease.position);
+        if done > durable {
+            wrong(format!("shard {} was done to {done}, not to {durable}", short(shard)));
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ANA, at, lease, made};
+    use super::*;
+
+    #[test]
+    fn a_stop_that_leaves_something_behind_is_seen() {
+        let begun = || made().put(&[1]).taken(ANA).done(ANA, &[1]).then(What::Stopping);
+        let held = || Some(lease(Some(ANA), 1, Position::TrimHorizon));
+        let clean = begun().wrote(ANA, held(), Some(lease(None, 2, at(1)))).then(What::Stopped);
+        assert_eq!(check(&clean.history), []);
+        assert_eq!(check(&begun().then(What::Stopped).history).len(), 2);
+        let early = begun().wrote(ANA, held(), Some(lease(None, 2, Position::TrimHorizon)));
+        assert_eq!(check(&early.then(What::Stopped).history).len(), 1);
+        let hung = begun().wrote(ANA, held(), Some(lease(None, 2, at(1))));
+        assert_eq!(check(&hung.history).len(), 1);
+    }
+}

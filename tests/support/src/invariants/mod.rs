@@ -1,0 +1,113 @@
+//! What must hold in every run: one file each, each a pure function of the history, each shown to fail on a made-up one.
+//!
+//! The numbers are the project's: S for safety in every state, L for liveness once faults have ended. The sentence that each
+//! one holds up is in `docs/SEMANTICS.md`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use kcl_core::{Position, ShardId};
+
+use crate::sim::history::{Event, History, What};
+
+mod l8_clean_stop;
+mod l_heals;
+mod s11_end_is_earned;
+mod s12_clean_up;
+mod s1_no_gap;
+mod s2_own_work;
+mod s3_monotone;
+mod s4_fenced;
+mod s5_self_fence;
+mod s6_order;
+mod s7_parents_first;
+mod s8_coverage;
+mod s9_no_lost_shard;
+#[cfg(test)]
+mod testing;
+
+/// Something that must not happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which invariant: `S1`.
+    pub invariant: &'static str,
+    /// When and where.
+    pub place: Option<(Duration, Option<ShardId>)>,
+    /// What happened.
+    pub what: String,
+}
+
+impl Violation {
+    pub(crate) fn new(
+        invariant: &'static str,
+        event: Option<&Event>,
+        what: impl Into<String>,
+    ) -> Self {
+        let place = event.map(|event| (event.at, event.shard.clone()));
+        Self { invariant, place, what: what.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.invariant)?;
+        if let Some((at, shard)) = &self.place {
+            write!(f, " at {:.3} s", at.as_secs_f64())?;
+            if let Some(shard) = shard {
+                write!(f, " on shard {}", crate::sim::history::short(shard))?;
+            }
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+type Check = fn(&History) -> Vec<Violation>;
+
+const ALL: [Check; 13] = [
+    s1_no_gap::check,
+    s2_own_work::check,
+    s3_monotone::check,
+    s4_fenced::check,
+    s5_self_fence::check,
+    s6_order::check,
+    s7_parents_first::check,
+    s8_coverage::check,
+    s9_no_lost_shard::check,
+    s11_end_is_earned::check,
+    s12_clean_up::check,
+    l_heals::check,
+    l8_clean_stop::check,
+];
+
+/// Judges a run: the first violation of each invariant.
+#[must_use]
+pub fn check(history: &History) -> Vec<Violation> {
+    ALL.iter().filter_map(|check| check(history).into_iter().next()).collect()
+}
+
+/// Whether every record that was put was returned `Ok` by some processor.
+pub(crate) fn everything_done(history: &History) -> bool {
+    undone(history).is_empty()
+}
+
+/// The records that were put and never returned `Ok`.
+fn undone(history: &History) -> BTreeSet<(&ShardId, &Position)> {
+    let mut undone = BTreeSet::new();
+    for Event { shard, what, .. } in &history.events {
+        let Some(shard) = shard else { continue };
+        match what {
+            What::Put(seen) => {
+                undone.insert((shard, &seen.position));
+            }
+            What::Done(_, first, last) => {
+                let done: Vec<_> = undone.range((shard, first)..=(shard, last)).copied().collect();
+                for record in done {
+                    undone.remove(&record);
+                }
+            }
+            _ => {}
+        }
+    }
+    undone
+}

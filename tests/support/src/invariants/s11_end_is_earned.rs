@@ -1,0 +1,69 @@
+//! S11, the end is earned: `SHARD_END` is written only to a shard that was closed before, and after the leases of its
+//! children exist (a merged shard may be left to a parent that has not ended). That all its records were done is S1.
+
+use std::collections::BTreeSet;
+
+use kcl_core::ShardId;
+
+use super::Violation;
+use crate::sim::history::{History, What, short};
+
+pub(super) fn check(history: &History) -> Vec<Violation> {
+    let shards = history.shards();
+    let mut violations = Vec::new();
+    let mut closed: BTreeSet<&ShardId> = BTreeSet::new();
+    let mut leased: BTreeSet<&ShardId> = BTreeSet::new();
+    let mut ended: BTreeSet<&ShardId> = BTreeSet::new();
+    for event in &history.events {
+        let Some(shard) = &event.shard else { continue };
+        match &event.what {
+            What::Closed => {
+                closed.insert(shard);
+            }
+            What::Wrote(write) => {
+                leased.insert(shard);
+                let ends = |lease: &Option<kcl_lease::Lease>| {
+                    lease.as_ref().is_some_and(kcl_lease::Lease::has_ended)
+                };
+                if !ends(&write.after) || ends(&write.before) {
+                    continue;
+                }
+                ended.insert(shard);
+                let mut wrong = |what| violations.push(Violation::new("S11", Some(event), what));
+                if !closed.contains(shard) {
+                    wrong("an open shard is ended".to_owned());
+                }
+                for (child, (parents, _)) in &shards {
+                    let waits = parents.iter().any(|parent| !ended.contains(parent));
+                    if parents.contains(shard) && !leased.contains(child) && !waits {
+                        wrong(format!("ended before its child {} had a lease", short(child)));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_core::Position;
+
+    use super::super::testing::{ANA, made};
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_not_earned_is_seen() {
+        let from = || (1, Position::TrimHorizon);
+        let begun = || made().opened(0, &[]).taken(ANA);
+        let open = begun().checkpointed(ANA, from(), Position::ShardEnd);
+        assert_eq!(check(&open.history).len(), 1);
+        let childless = begun().opened(1, &[0]).on(0, What::Closed);
+        let childless = childless.checkpointed(ANA, from(), Position::ShardEnd);
+        assert_eq!(check(&childless.history).len(), 1);
+        let merged = begun().opened(2, &[]).opened(1, &[0, 2]).on(0, What::Closed);
+        let merged = merged.checkpointed(ANA, from(), Position::ShardEnd);
+        assert_eq!(check(&merged.history), []);
+    }
+}

@@ -1,0 +1,58 @@
+//! S12, clean-up is safe: a worker deletes only leases that have ended, and only once every child has progressed.
+
+use std::collections::BTreeSet;
+
+use kcl_core::ShardId;
+use kcl_lease::Lease;
+
+use super::Violation;
+use crate::sim::history::{History, What, short};
+
+pub(super) fn check(history: &History) -> Vec<Violation> {
+    let shards = history.shards();
+    let mut violations = Vec::new();
+    let mut progressed: BTreeSet<&ShardId> = BTreeSet::new();
+    for event in &history.events {
+        let (Some(shard), What::Wrote(write)) = (&event.shard, &event.what) else {
+            continue;
+        };
+        match (&write.before, &write.after, write.by) {
+            (_, Some(after), _) => {
+                if after.position.has_progressed() {
+                    progressed.insert(shard);
+                }
+            }
+            (Some(before), None, Some(life)) => {
+                let mut wrong = |what| violations.push(Violation::new("S12", Some(event), what));
+                if !Lease::has_ended(before) {
+                    wrong(format!("{life} deleted a lease that has not ended"));
+                }
+                for (child, (parents, _)) in &shards {
+                    if parents.contains(shard) && !progressed.contains(child) {
+                        wrong(format!("{life} deleted it before {} progressed", short(child)));
+                    }
+                }
+            }
+            (_, None, _) => {}
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_core::Position;
+
+    use super::super::testing::{ANA, lease, made};
+    use super::*;
+
+    #[test]
+    fn a_lease_that_is_deleted_too_early_is_seen() {
+        let split = || made().opened(0, &[]).opened(1, &[0]).taken(ANA);
+        let running = lease(Some(ANA), 1, Position::TrimHorizon);
+        let ended = lease(None, 2, Position::ShardEnd);
+        assert_eq!(check(&split().wrote(ANA, Some(running.clone()), None).history).len(), 2);
+        assert_eq!(check(&split().wrote(ANA, Some(ended), None).history).len(), 1);
+        assert_eq!(check(&split().wrote(None, Some(running), None).history), []);
+    }
+}
