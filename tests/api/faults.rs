@@ -151,9 +151,9 @@ async fn a_cut_off_worker_delivers_nothing_after_its_successor_has_begun() {
         let rule = Rule::new(fault).service(Service::DynamoDb).caller(zombie.id.as_str());
         world.emulator.faults().add(rule);
         let cut_off = now();
-        for _ in 0..400 {
-            world.put(12, 1).await;
-            tokio::time::sleep(SECOND / 10).await;
+        for _ in 0..80 {
+            world.put(8, 1).await;
+            tokio::time::sleep(SECOND / 2).await;
         }
         let delivered = world.oracle.delivered();
         let mut begun = BTreeMap::new();

@@ -259,7 +259,7 @@ async fn a_stop_during_the_join_is_obeyed_at_once() {
 /// A stop at any moment after the start: grants that are under way come to nothing, and their leases are free.
 #[tokio::test(start_paused = true)]
 async fn a_stop_may_race_with_grants() {
-    for millis in (0..600).step_by(7) {
+    for millis in (0..600).step_by(11) {
         let world = World::new(3).await;
         for operation in ["UpdateItem", "PutItem", "GetRecords"] {
             let late = Rule::new(Fault::LateReply(Duration::from_millis(50)));
