@@ -152,7 +152,7 @@ async fn a_cut_off_worker_delivers_nothing_after_its_successor_has_begun() {
         world.emulator.faults().add(rule);
         let cut_off = now();
         for _ in 0..80 {
-            world.put(8, 1).await;
+            world.put(12, 1).await;
             tokio::time::sleep(SECOND / 2).await;
         }
         let delivered = world.oracle.delivered();
