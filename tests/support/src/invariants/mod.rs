@@ -86,11 +86,6 @@ pub fn check(history: &History) -> Vec<Violation> {
     ALL.iter().filter_map(|check| check(history).into_iter().next()).collect()
 }
 
-/// Whether every record that was put was returned `Ok` by some processor.
-pub(crate) fn everything_done(history: &History) -> bool {
-    undone(history).is_empty()
-}
-
 /// The records that were put and never returned `Ok`.
 fn undone(history: &History) -> BTreeSet<(&ShardId, &Position)> {
     let mut undone = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! What happened in a run, event by event: the only thing that invariants judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -238,12 +238,13 @@ pub(crate) struct Log {
     clock: Clock,
     begun: Instant,
     history: Arc<Mutex<History>>,
+    undone: Arc<Mutex<BTreeSet<(ShardId, Position)>>>,
 }
 
 impl Log {
     pub(crate) fn new(clock: Clock, history: History) -> Self {
         let begun = clock.now();
-        Self { clock, begun, history: Arc::new(Mutex::new(history)) }
+        Self { clock, begun, history: Arc::new(Mutex::new(history)), undone: Arc::default() }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -257,7 +258,26 @@ impl Log {
 
     pub(crate) fn on(&self, shard: &ShardId, what: What) {
         let at = self.elapsed();
+        let mut undone = self.undone.lock().unwrap_or_else(PoisonError::into_inner);
+        match &what {
+            What::Put(seen) => {
+                undone.insert((shard.clone(), seen.position.clone()));
+            }
+            What::Done(_, first, last) => {
+                let done = (shard.clone(), first.clone())..=(shard.clone(), last.clone());
+                for record in undone.range(done).cloned().collect::<Vec<_>>() {
+                    undone.remove(&record);
+                }
+            }
+            _ => {}
+        }
+        drop(undone);
         self.lock().events.push(Event { at, shard: Some(shard.clone()), what });
+    }
+
+    /// Whether every record that was put was returned `Ok` by some processor.
+    pub(crate) fn everything_done(&self) -> bool {
+        self.undone.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, History> {
