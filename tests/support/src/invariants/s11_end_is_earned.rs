@@ -1,5 +1,5 @@
 //! S11, the end is earned: `SHARD_END` is written only to a shard that was closed before, and after the leases of its
-//! children exist (a merged shard may be left to a parent that has not ended). That all its records were done is S1.
+//! children exist (a merged shard may be left to a parent that has not ended, or whose lease an operator deleted). That all its records were done is S1.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +22,9 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             }
             What::Wrote(write) => {
                 leased.insert(shard);
+                if write.after.is_none() && write.by.is_none() {
+                    ended.remove(shard);
+                }
                 let ends = |lease: &Option<kcl_lease::Lease>| {
                     lease.as_ref().is_some_and(kcl_lease::Lease::has_ended)
                 };

@@ -1,8 +1,10 @@
-//! S7, parents first: no record of a child is handed out before the end of every parent was durable.
+//! S7, parents first: no record of a child is handed out before the end of every parent was durable. Where an operator deleted
+//! the parent's lease, its end may have been lost with it; then all its records must have been done.
 
 use std::collections::BTreeSet;
 
-use kcl_core::ShardId;
+use kcl_core::{Position, ShardId};
+use kcl_lease::Lease;
 
 use super::Violation;
 use crate::sim::history::{History, What, short};
@@ -10,16 +12,35 @@ use crate::sim::history::{History, What, short};
 pub(super) fn check(history: &History) -> Vec<Violation> {
     let shards = history.shards();
     let mut ended: BTreeSet<&ShardId> = BTreeSet::new();
+    let mut deleted: BTreeSet<&ShardId> = BTreeSet::new();
+    let mut undone: BTreeSet<(&ShardId, &Position)> = BTreeSet::new();
     let mut violations = Vec::new();
     for event in &history.events {
         let Some(shard) = &event.shard else { continue };
         match &event.what {
-            What::Wrote(write) if write.after.as_ref().is_some_and(|after| after.has_ended()) => {
+            What::Wrote(write) if write.after.as_ref().is_some_and(Lease::has_ended) => {
                 ended.insert(shard);
+            }
+            What::Wrote(write) if write.by.is_none() => {
+                deleted.insert(shard);
+            }
+            What::Put(seen) => {
+                undone.insert((shard, &seen.position));
+            }
+            What::Done(_, first, last) => {
+                let done: Vec<_> = undone.range((shard, first)..=(shard, last)).copied().collect();
+                for record in done {
+                    undone.remove(&record);
+                }
             }
             What::Delivered(life, _) => {
                 let parents = shards.get(shard).map(|(parents, _)| *parents).unwrap_or_default();
-                if let Some(parent) = parents.iter().find(|parent| !ended.contains(parent)) {
+                let is_read = |parent: &ShardId| {
+                    ended.contains(parent)
+                        || deleted.contains(parent)
+                            && !undone.iter().any(|(shard, _)| *shard == parent)
+                };
+                if let Some(parent) = parents.iter().find(|parent| !is_read(parent)) {
                     let what = format!("{life} reads it before the end of {}", short(parent));
                     violations.push(Violation::new("S7", Some(event), what));
                 }
@@ -32,9 +53,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
 
 #[cfg(test)]
 mod tests {
-    use kcl_core::Position;
-
-    use super::super::testing::{ANA, made, seen};
+    use super::super::testing::{ANA, lease, made, seen};
     use super::*;
 
     #[test]
@@ -44,5 +63,9 @@ mod tests {
         let ended = split().checkpointed(ANA, (1, Position::TrimHorizon), Position::ShardEnd);
         assert_eq!(check(&ended.on(1, reads()).history), []);
         assert_eq!(check(&split().on(1, reads()).history).len(), 1);
+        let held = || Some(lease(Some(ANA), 1, Position::TrimHorizon));
+        let deleted = || split().put(&[1]).wrote(None, held(), None);
+        assert_eq!(check(&deleted().on(1, reads()).history).len(), 1);
+        assert_eq!(check(&deleted().done(ANA, &[1]).on(1, reads()).history), []);
     }
 }

@@ -1,8 +1,10 @@
-//! S9, no shard is forgotten: in the end every shard has had a lease, and every closed one has ended.
+//! S9, no shard is forgotten: in the end every shard has had a lease, and every closed one has ended, unless an operator
+//! deleted its lease (that its records were done is the liveness bound's).
 
 use std::collections::BTreeSet;
 
 use kcl_core::ShardId;
+use kcl_lease::Lease;
 
 use super::Violation;
 use crate::sim::history::{History, What};
@@ -21,7 +23,8 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             }
             What::Wrote(write) => {
                 leased.insert(shard);
-                if write.after.as_ref().is_some_and(|after| after.has_ended()) {
+                let ends = write.after.as_ref().is_some_and(Lease::has_ended);
+                if ends || write.by.is_none() {
                     ended.insert(shard);
                 }
             }

@@ -144,7 +144,7 @@ impl World {
         match filter {
             ShardFilter::All => {}
             ShardFilter::AtTrimHorizon => {
-                body["ShardFilter"] = json!({ "Type": "AT_TRIM_HORIZON" })
+                body["ShardFilter"] = json!({ "Type": "AT_TRIM_HORIZON" });
             }
             ShardFilter::AtLatest => body["ShardFilter"] = json!({ "Type": "AT_LATEST" }),
             ShardFilter::AtTimestamp(time) => {

@@ -251,7 +251,7 @@ fn observe(world: &World, life: Life, event: &WorkerEvent) {
         }
         WorkerEvent::Ended(shard) => world.log.on(&shard.shard, What::Process(life, "ended it")),
         WorkerEvent::Drained(shard) => {
-            world.log.on(&shard.shard, What::Process(life, "drained it"))
+            world.log.on(&shard.shard, What::Process(life, "drained it"));
         }
         WorkerEvent::Lost(shard) => world.log.on(&shard.shard, What::Process(life, "lost it")),
         WorkerEvent::Halted { shard, .. } => {

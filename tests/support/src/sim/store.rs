@@ -143,7 +143,7 @@ impl SimStore {
             }
             Fate::HangAfter => {
                 effect().await?;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Fate::Clear | Fate::Late(_) => {}
         }
