@@ -46,7 +46,6 @@ mod record;
 pub mod retrieval;
 mod sequence;
 mod shard;
-mod shard_graph;
 mod tasks;
 mod worker;
 
@@ -63,7 +62,6 @@ pub use processor::{RecordProcessor, ShardContext};
 pub use record::{Aggregation, RawRecord, Record};
 pub use sequence::{InvalidSequenceNumber, Position, SequenceNumber, StartFrom, StartingPosition};
 pub use shard::{ChildShard, Shard};
-pub use shard_graph::ShardGraph;
 pub use tasks::{StopOnDrop, Tasks};
 pub use worker::{
     BuildError, HaltedShard, RunError, Settings, ShardRef, ShutdownReport, Worker, WorkerBuilder,

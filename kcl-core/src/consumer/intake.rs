@@ -15,10 +15,13 @@ use crate::{Batch, ChildShard, RawRecord};
 /// A batch is closed as soon as it has this many user records, so that a reply full of aggregates is not unpacked at once.
 const BATCH_RECORDS: usize = 10_000;
 
+/// What a reader sends. Boxed, because a channel has room for 32 from the start, and most shards are idle.
+pub(super) type Sent = Box<Result<Fetched, ReadError>>;
+
 /// The replies of a reader, and the reply that is being cut into batches.
 #[derive(Debug)]
 pub(super) struct Intake {
-    replies: mpsc::Receiver<Result<Fetched, ReadError>>,
+    replies: mpsc::Receiver<Sent>,
     reply: Option<Reply>,
     done: Option<Done>,
     caps: Caps,
@@ -45,7 +48,7 @@ pub(super) enum Taken {
 
 impl Intake {
     pub(super) fn new(
-        replies: mpsc::Receiver<Result<Fetched, ReadError>>,
+        replies: mpsc::Receiver<Sent>,
         done: Option<Done>,
         metrics: ShardMetrics,
     ) -> Self {
@@ -58,7 +61,7 @@ impl Intake {
             if let Some(batch) = self.cut() {
                 return Some(Taken::Batch(batch));
             }
-            match self.replies.recv().await? {
+            match *self.replies.recv().await? {
                 Ok(Fetched::Records { records, permit, behind }) => {
                     let (records, permit) = (records.into_iter(), Arc::new(permit));
                     self.reply = Some(Reply { records, permit, behind });
@@ -104,7 +107,7 @@ impl Intake {
 /// Keeps one reply ready ahead of the processor, until the shard ends or `stop` fires.
 pub(super) async fn read_ahead(
     mut reader: Box<dyn ShardReader>,
-    replies: mpsc::Sender<Result<Fetched, ReadError>>,
+    replies: mpsc::Sender<Sent>,
     budget: ByteBudget,
     metrics: ShardMetrics,
     stop: CancellationToken,
@@ -124,7 +127,7 @@ pub(super) async fn read_ahead(
         };
         metrics.record_worker(metrics::BUDGET_BYTES_USED, budget.used() as f64);
         let last = !matches!(reply, Ok(Fetched::Records { .. }));
-        slot.send(reply);
+        slot.send(Box::new(reply));
         if last {
             return;
         }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// A failed request to the store.
-#[derive(Debug)]
+/// A failed request to the store. `Debug` shows the messages of its causes, never a reply's body.
 pub struct StoreError {
     kind: StoreErrorKind,
     operation: &'static str,
@@ -66,8 +65,36 @@ impl fmt::Display for StoreError {
     }
 }
 
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S18: an error of the SDK keeps the raw reply, and shows it by `Debug`.
+    #[test]
+    fn debug_shows_messages_and_no_body() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("service error")]
+        struct Reply(#[allow(dead_code, reason = "read by its Debug")] &'static str);
+
+        let error = StoreError::new("UpdateItem", StoreErrorKind::Unavailable, Reply("canary"));
+        assert_eq!(format!("{error:?}"), "UpdateItem failed: kind=Unavailable: service error");
     }
 }

@@ -93,7 +93,8 @@ impl Polling {
         }
     }
 
-    /// The most records that one call returns, and so the largest batch. 1 to 10,000, default 10,000.
+    /// The most records that one call returns, and so the largest batch. 1 to 10,000, default 10,000. A call asks for fewer
+    /// when records are large: for about 2 MiB, which is what a shard gives in a second.
     pub fn max_records(mut self, records: u32) -> Self {
         self.max_records = records.clamp(1, MAX_RECORDS);
         self

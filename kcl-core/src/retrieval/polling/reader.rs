@@ -25,7 +25,16 @@ pub(super) struct Reader {
     open: OpenShard,
     machine: Machine,
     max_records: u32,
+    /// The mean size of the newest records, in bytes.
+    record_bytes: usize,
 }
+
+/// What a call asks for: as much as a shard gives in a second (Kinesis quotas). A larger reply would be followed by silence,
+/// and would leave the processor's caches before it is read.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// A guess, until the first records have come.
+const RECORD_BYTES: usize = 1024;
 
 impl Reader {
     pub(super) fn new(
@@ -34,10 +43,18 @@ impl Reader {
         machine: Machine,
         max_records: u32,
     ) -> Self {
-        Self { api, open, machine, max_records }
+        Self { api, open, machine, max_records, record_bytes: RECORD_BYTES }
+    }
+
+    /// How many records the next call asks for.
+    fn limit(&self) -> u32 {
+        let page = PAGE_BYTES / self.record_bytes.max(1);
+        u32::try_from(page).unwrap_or(u32::MAX).clamp(1, self.max_records)
     }
 
     async fn open(&mut self, from: &StartingPosition) {
+        // The permit bounds how many of a thousand new readers call at once, as it does when they fetch.
+        let _turn = self.open.budget.take(MAX_REPLY_BYTES).await;
         self.machine.started(self.open.clock.now());
         let OpenShard { stream, shard, .. } = &self.open;
         match self.api.shard_iterator(stream, shard, from).await {
@@ -50,7 +67,8 @@ impl Reader {
         let mut permit = self.open.budget.take(MAX_REPLY_BYTES).await;
         self.machine.started(self.open.clock.now());
         self.open.metrics.count(GET_RECORDS);
-        let reply = self.api.get_records(&self.open.stream, iterator, self.max_records).await;
+        let limit = self.limit();
+        let reply = self.api.get_records(&self.open.stream, iterator, limit).await;
         let RecordsPage { records, next, behind, mut children } = match reply {
             Ok(page) => page,
             Err(error) => {
@@ -60,14 +78,15 @@ impl Reader {
         };
         let millis = behind.as_secs_f64() * 1000.0;
         self.open.metrics.record(MILLIS_BEHIND_LATEST, millis);
-        let bytes = records.iter().map(size).sum();
+        let bytes: usize = records.iter().map(size).sum();
+        self.record_bytes = bytes.checked_div(records.len()).unwrap_or(self.record_bytes);
         if !lineage::is_complete(&self.open.shard, &children) {
             children.clear();
         }
         let page = Page {
             last: records.last().map(|record| record.sequence_number.clone()),
             bytes,
-            more: !behind.is_zero() || records.len() >= self.max_records as usize,
+            more: !behind.is_zero() || records.len() >= limit as usize,
             next,
             children,
         };
