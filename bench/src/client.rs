@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Shards to wait for
     #[arg(long, default_value_t = 0)]
     shards: u64,
+    /// Records that the bare loop asks for at once
+    #[arg(long, default_value_t = 10_000)]
+    limit: i32,
     /// Seconds to run
     #[arg(long, default_value_t = 10)]
     seconds: u64,
@@ -60,7 +63,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .load()
         .await;
     let report = match arguments.kind {
-        Kind::Bare => bare(&config, arguments.records).await?,
+        Kind::Bare => bare(&config, &arguments).await?,
         Kind::Framework => framework(&config, &arguments).await?,
         Kind::Base => base(&config).await?,
         Kind::Idle => idle(&config, &arguments).await?,
@@ -71,7 +74,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// A GetRecords loop as one would write it by hand: a task for each shard, nothing else.
-async fn bare(config: &SdkConfig, records: u64) -> Result<serde_json::Value, Failure> {
+async fn bare(config: &SdkConfig, arguments: &Arguments) -> Result<serde_json::Value, Failure> {
+    let (records, limit) = (arguments.records, arguments.limit);
     let client = aws_sdk_kinesis::Client::new(config);
     let shards = client.list_shards().stream_name(STREAM).send().await?;
     let before = process::cpu_seconds()?;
@@ -86,7 +90,7 @@ async fn bare(config: &SdkConfig, records: u64) -> Result<serde_json::Value, Fai
             let open = open.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await?;
             let mut iterator = open.shard_iterator;
             while let Some(token) = iterator.take() {
-                let page = client.get_records().shard_iterator(token).limit(10_000).send().await?;
+                let page = client.get_records().shard_iterator(token).limit(limit).send().await?;
                 for record in page.records() {
                     bytes.fetch_add(record.data().as_ref().len() as u64, Ordering::Relaxed);
                 }

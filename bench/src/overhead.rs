@@ -18,13 +18,16 @@ pub(crate) struct Arguments {
     /// How often each client reads the stream
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Records that the bare loop asks for at once; the framework asks for about 2 MiB
+    #[arg(long, default_value_t = 10_000)]
+    bare_limit: i32,
     /// Fail when the framework costs more than this many percent on top
     #[arg(long)]
     require: Option<f64>,
 }
 
 pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { records, size, shards, rounds, require } = *arguments;
+    let Arguments { records, size, shards, rounds, bare_limit, require } = *arguments;
     let stream = [("--shards", shards as usize), ("--records", records), ("--size", size)];
     let stream: Vec<String> =
         stream.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]).collect();
@@ -47,6 +50,8 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
                 records.to_string(),
                 "--application".to_owned(),
                 format!("round-{round}"),
+                "--limit".to_owned(),
+                bare_limit.to_string(),
             ])?;
             let cpu = reply["cpu_seconds"].as_f64().ok_or("no figure")? / gigabytes;
             println!("round {round} {kind:>9}: {cpu:.3} CPU-s/GB");

@@ -48,3 +48,8 @@ pub use coordinator::StoreLeases;
 pub use dynamo_leases::DynamoLeases;
 pub use lease::{Fence, Lease, LeaseKey};
 pub use store::{TablePolicy, TableSpec};
+
+/// The program on the README's first screen compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
