@@ -42,7 +42,10 @@ impl Taker {
 
     async fn try_take(&self, planned: &Move) -> Result<Taken, StoreError> {
         let (claim, victim) = match planned {
-            Move::Take(claim) => (claim, None),
+            // An own lease may have been renewed by this worker after the view saw it.
+            Move::Take(claim) => {
+                (claim, claim.lease.owner.as_ref().filter(|owner| **owner == self.worker))
+            }
             Move::Steal(claim) => (claim, claim.lease.owner.as_ref()),
         };
         if let Some(parent) = self.unended_parent(claim).await? {
@@ -71,11 +74,14 @@ impl Taker {
                 return Ok(Taken::Deleted);
             };
             match begun {
-                Some(begun) if current.fence() == expected.fence() => {
+                // To an own lease, the write would look like that renewal, which proves nothing about now.
+                Some(begun)
+                    if current.fence() == expected.fence() && victim != Some(&self.worker) =>
+                {
                     return Ok(Taken::Won(current, begun));
                 }
                 Some(_) if current.fence() == fence => {}
-                // The one to steal from has only renewed meanwhile.
+                // Its owner has only renewed meanwhile.
                 _ if victim.is_some()
                     && current.owner.as_ref() == victim
                     && !current.has_ended() =>

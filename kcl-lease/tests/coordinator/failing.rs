@@ -71,6 +71,26 @@ async fn a_take_whose_answer_is_lost_is_granted_at_once_and_written_once() {
     assert!(world.leases().await.iter().all(|lease| lease.counter == 1));
 }
 
+/// A take by a view that is one renewal old, whose write fails: the renewal looks like its effect, but proves nothing new.
+#[tokio::test(start_paused = true)]
+async fn an_own_renewal_is_not_mistaken_for_an_unclear_take() {
+    let world = World::new(1);
+    let a = world.worker("a").await;
+    world.until(SECOND, || a.count() == 1).await;
+    world.store.freeze_scans().await;
+    world.pass(4 * SECOND).await;
+    assert_eq!(world.lease(0).await.counter, 2);
+    a.crash();
+    let mut writes = 0;
+    world.store.rule(move |call| {
+        writes += u32::from(call.operation == "UpdateItem");
+        (call.operation == "UpdateItem" && writes == 1).then_some(Fault::Before(UNCLEAR))
+    });
+    let again = world.worker("a").await;
+    world.until(SECOND, || again.count() == 1).await;
+    assert_eq!(world.lease(0).await.counter, 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_cannot_write_gives_up_before_others_may_take() {
     for fault in [
