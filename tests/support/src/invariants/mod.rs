@@ -11,6 +11,7 @@ use kcl_core::{Position, ShardId};
 
 use crate::sim::history::{Event, History, What};
 
+mod l4_rest;
 mod l8_clean_stop;
 mod l_heals;
 mod s11_end_is_earned;
@@ -64,7 +65,7 @@ impl fmt::Display for Violation {
 
 type Check = fn(&History) -> Vec<Violation>;
 
-const ALL: [Check; 13] = [
+const ALL: [Check; 14] = [
     s1_no_gap::check,
     s2_own_work::check,
     s3_monotone::check,
@@ -77,6 +78,7 @@ const ALL: [Check; 13] = [
     s11_end_is_earned::check,
     s12_clean_up::check,
     l_heals::check,
+    l4_rest::check,
     l8_clean_stop::check,
 ];
 
