@@ -37,6 +37,8 @@ pub(super) struct Machine {
     attempts: u32,
     /// Whether this streak of failures was announced.
     announced: bool,
+    /// The children that a listing named, after a reply had ended without naming any.
+    closed: Option<Vec<ChildShard>>,
 }
 
 /// ```text
@@ -50,9 +52,10 @@ pub(super) struct Machine {
 ///  │     │ not found,     │ page without next or        ^
 ///  │     │ refused        │ children, not found         │
 ///  │     └─> Confirming <─┘                             │
-///  │           │  │  └───────── closed, or expired ─────┘
+///  │           │  │  └───────── expired ────────────────┘
 ///  └───────────┘  └ absent: reported; confirmed again if asked again
-///    listed
+///    listed; or closed: read on, and ended by an empty
+///    first page that ends again without children
 /// ```
 #[derive(Debug)]
 enum State {
@@ -153,6 +156,7 @@ impl Machine {
             not_before: None,
             attempts: 0,
             announced: false,
+            closed: None,
         }
     }
 
@@ -214,6 +218,7 @@ impl Machine {
     fn page(&mut self, page: Page) -> Option<Note> {
         self.pace.read(page.bytes);
         let silent = page.last.is_none();
+        let fresh = matches!(self.state, State::Reading { fresh: true, .. });
         if let Some(last) = page.last {
             self.from = StartingPosition::AfterSequenceNumber(last);
             self.next_idle = *self.idle.start();
@@ -227,7 +232,11 @@ impl Machine {
         }
         self.state = match page.next {
             Some(iterator) => State::Reading { iterator, fresh: false },
-            None if page.children.is_empty() => State::Confirming(Doubt::ChildrenMissing),
+            None if page.children.is_empty() => match self.closed.take() {
+                // Listed as closed, and then read to nothing by a new iterator: no record can be left.
+                Some(children) if fresh && silent => State::Ended(children),
+                _ => State::Confirming(Doubt::ChildrenMissing),
+            },
             None => State::Ended(page.children),
         };
         let attempts = std::mem::take(&mut self.attempts);
@@ -311,7 +320,13 @@ impl Machine {
                 self.failed(now, rng);
                 Some(Note::Gone)
             }
-            (Finding::Closed(children) | Finding::Expired(children), Doubt::ChildrenMissing) => {
+            (Finding::Closed(children), Doubt::ChildrenMissing) => {
+                // The reply may have lied about its end while records were left: read on after the last one.
+                self.closed = Some(children);
+                self.state = State::Opening;
+                None
+            }
+            (Finding::Expired(children), Doubt::ChildrenMissing) => {
                 self.state = State::Ended(children);
                 None
             }

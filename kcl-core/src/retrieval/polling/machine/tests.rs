@@ -128,9 +128,24 @@ fn what_comes_after_what() {
         ("end", vec![opened(), last_page(Some(2), children())], Command::End(children())),
         ("no children", vec![opened(), last_page(Some(2), vec![])], Command::Confirm),
         (
-            "children found",
-            vec![opened(), last_page(None, vec![]), closed()],
+            "closed, so what the reply kept back is read",
+            vec![opened(), last_page(Some(2), vec![]), closed()],
+            Command::Open(after(2)),
+        ),
+        (
+            "closed, and read to nothing",
+            vec![opened(), last_page(None, vec![]), closed(), opened(), last_page(None, vec![])],
             Command::End(children()),
+        ),
+        (
+            "closed, and more was left",
+            vec![opened(), last_page(None, vec![]), closed(), opened(), last_page(Some(2), vec![])],
+            Command::Confirm,
+        ),
+        (
+            "closed, and a page goes on",
+            vec![opened(), last_page(None, vec![]), closed(), opened(), page(Some(2))],
+            fetch("next"),
         ),
         (
             "not closed",

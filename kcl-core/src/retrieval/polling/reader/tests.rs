@@ -191,6 +191,21 @@ async fn an_end_that_is_none_and_a_shard_not_found_once_go_on() {
     }
 }
 
+/// A9, S11: a closed shard whose reply says too early that it ends, and names no children.
+#[tokio::test(start_paused = true)]
+async fn a_false_end_of_a_closed_shard_keeps_nothing_back() {
+    let bench = Bench::new();
+    bench.fake.put(2, 10);
+    let mut reader = bench.reader(StartingPosition::TrimHorizon);
+    assert_eq!(read(&mut reader, 2).await, [1, 2]);
+    bench.fake.put(2, 10);
+    bench.fake.state().closed = true;
+    bench.fake.state().names_children = false;
+    bench.fault(Fault::FalseEnd);
+    assert_eq!(read(&mut reader, 2).await, [3, 4]);
+    assert!(matches!(reader.next().await, Ok(Fetched::ShardEnd { .. })));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shard_or_stream_that_is_gone_is_not_its_end() {
     type Gone = fn(&Fake);
