@@ -28,7 +28,7 @@ fn a_seed_gives_the_same_history_every_time() {
 
 #[test]
 fn the_fixed_seeds_hold() {
-    (0..30).for_each(check);
+    (0..20).for_each(check);
 }
 
 /// `KCL_SIM_BASE` replays; `KCL_SIM_SECONDS` runs longer than the eight seconds of every test run.

@@ -161,6 +161,9 @@ async fn play(seed: u64) -> (History, Option<Duration>) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tokio::time::sleep(SETTLING).await;
+    // Work that no renewal has made durable yet.
+    operators.put(&world, 20);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     world.log.note(What::Stopping);
     if crew.stop_all(STOP_BOUND).await {
         world.log.note(What::Stopped);
