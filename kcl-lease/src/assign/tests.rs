@@ -35,6 +35,7 @@ fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
         worker: &"me".parse().unwrap(),
         held: &held,
         shunned: &[key("shunned"), key("shunned2")].into(),
+        heirs: &[key("heir"), key("heir2")].into(),
         max_leases: max.and_then(NonZeroU32::new),
     };
     let mut moves: Vec<String> = plan(&view, &me, now, &mut fastrand::Rng::with_seed(7))
@@ -61,6 +62,9 @@ fn what_is_taken() {
         ("a:me b:bar c:-", "a", "+c"),
         ("a:me b:me c:bar d:-", "a b", ""), // at the target: left to bar
         ("a:me b:me c:bar d:-!!", "a b", "+d"), // but not for ever
+        // Children of what it read to its end: at once, regardless of the target.
+        ("a:END b:bar heir:-<a heir2:-<a c:me", "c", "+heir +heir2"),
+        ("a:bar heir:-<a", "", ""),
         // A free lease is taken before any is stolen, and never both at once.
         ("a:- b:bar c:bar d:bar", "", "+a"),
         // Own leases of an earlier life: at once, regardless of the target.
@@ -126,9 +130,9 @@ fn an_absent_parent_is_verified_until_the_child_has_progressed() {
     {
         child.position = position;
         view.observe(child.clone(), now);
-        let (held, shunned) = (BTreeSet::new(), BTreeSet::new());
-        let me =
-            Me { worker: &"me".parse().unwrap(), held: &held, shunned: &shunned, max_leases: None };
+        let none = BTreeSet::new();
+        let worker = &"me".parse().unwrap();
+        let me = Me { worker, held: &none, shunned: &none, heirs: &none, max_leases: None };
         let moves = plan(&view, &me, now, &mut fastrand::Rng::with_seed(1));
         let [Move::Take(claim)] = &moves[..] else { panic!("{moves:?}") };
         assert_eq!(claim.verify, verify);

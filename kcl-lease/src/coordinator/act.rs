@@ -11,10 +11,10 @@ use kcl_core::metrics::{self, ShardMetrics};
 use super::WIDTH;
 use super::run::{Coordinator, End};
 use super::take::Taken;
-use crate::Lease;
 use crate::assign::{self, Claim, Me, Move};
 use crate::store::StoreErrorKind;
 use crate::sync;
+use crate::{Lease, LeaseKey};
 
 impl Coordinator {
     /// Plans and executes, when something has changed.
@@ -27,6 +27,7 @@ impl Coordinator {
             worker: &self.member.worker,
             held: &held,
             shunned: &self.shunned,
+            heirs: &self.heirs,
             max_leases: self.member.max_leases,
         };
         let moves = assign::plan(&self.view, &me, self.member.clock.now(), &mut self.rng);
@@ -56,6 +57,10 @@ impl Coordinator {
                 }
             }
         }
+        let is_free = |key: &LeaseKey| {
+            self.view.get(key).is_some_and(|lease| lease.owner.is_none() && !lease.has_ended())
+        };
+        self.heirs.retain(is_free);
         Ok(())
     }
 

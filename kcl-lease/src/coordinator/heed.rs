@@ -6,6 +6,7 @@ use kcl_core::metrics;
 use super::Message;
 use super::run::{Coordinator, End, HOLE_PAUSE};
 use super::survey::{SurveyError, Surveyed};
+use crate::Lease;
 use crate::keeper::{Exit, Freed, Gone};
 
 impl Coordinator {
@@ -66,6 +67,12 @@ impl Coordinator {
             Gone::Ended => {
                 tracing::info!(lease = %key, "shard has ended");
                 self.view.observe(last, now);
+                let merged = |child: &Lease| child.parents.len() > 1;
+                if children.iter().any(merged) {
+                    // Whether the other parent has ended is known to its own reader.
+                    self.agenda.scan = now;
+                }
+                self.heirs.extend(children.iter().map(|child| child.key.clone()));
                 self.learn(children);
             }
             Gone::Freed(freed) => {

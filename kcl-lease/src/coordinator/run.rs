@@ -29,6 +29,8 @@ pub(super) struct Coordinator {
     pub(super) view: View,
     pub(super) held: BTreeMap<LeaseKey, Keeper>,
     pub(super) shunned: BTreeSet<LeaseKey>,
+    /// The children of shards that were read to their end here, until somebody has them.
+    pub(super) heirs: BTreeSet<LeaseKey>,
     pub(super) agenda: Agenda,
     /// Another live worker was seen under this one's id.
     pub(super) has_twin: bool,
@@ -79,6 +81,7 @@ impl Coordinator {
             view: View::new(member.timing.lease_duration),
             held: BTreeMap::new(),
             shunned: BTreeSet::new(),
+            heirs: BTreeSet::new(),
             agenda: Agenda {
                 scan: now,
                 failures: 0,

@@ -96,13 +96,11 @@ impl Survey {
         scan.is_ok_and(|scan| self.streams.leases(&stream.id, scan.leases.iter()).next().is_some())
     }
 
-    /// Creates what is missing beside `leases`, all leases that are known.
-    pub(super) async fn complete(
-        &self,
-        stream: &Stream,
-        start: StartFrom,
-        leases: &[Lease],
-    ) -> Surveyed {
+    /// Creates the leases that are missing.
+    ///
+    /// The leases are read after the shards were listed, whatever this worker saw of them before: one that could not scan, or
+    /// did not run, for a while would take shards for forgotten that others read since.
+    pub(super) async fn complete(&self, stream: &Stream, start: StartFrom) -> Surveyed {
         let mut surveyed =
             Surveyed { stream: stream.id.clone(), created: Vec::new(), failure: None };
         let shards = match self.list(stream, ShardFilter::All).await {
@@ -112,8 +110,15 @@ impl Survey {
                 return surveyed;
             }
         };
+        let scan = match self.calls.scan(self.clock.now() + self.timing.lease_duration).await {
+            Ok(scan) => scan,
+            Err(error) => {
+                surveyed.failure = Some(SurveyError::Store(error));
+                return surveyed;
+            }
+        };
         let key = |shard: &ShardId| self.streams.key(&stream.id, shard);
-        let known = self.streams.leases(&stream.id, leases.iter());
+        let known = self.streams.leases(&stream.id, scan.leases.iter());
         let creations = sync::missing_leases(&shards, known, &key, start);
         let created = stream::iter(creations).map(|creation| self.create(creation));
         let mut created = created.buffered(WIDTH);

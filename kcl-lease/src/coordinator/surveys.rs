@@ -6,7 +6,6 @@ use kcl_core::StreamId;
 
 use super::Message;
 use super::run::{Coordinator, HOLE_PAUSE};
-use crate::Lease;
 use crate::sync;
 
 /// When a stream's next survey is.
@@ -34,11 +33,9 @@ impl Coordinator {
             let Some((stream, start)) = self.streams.by_id.get(&id).cloned() else {
                 continue;
             };
-            let leases = self.streams.leases(&id, self.view.leases());
-            let leases: Vec<Lease> = leases.cloned().collect();
             let (survey, inbox) = (self.survey.clone(), self.keeping.inbox.clone());
             self.member.tasks.spawn(async move {
-                let surveyed = survey.complete(&stream, start, &leases).await;
+                let surveyed = survey.complete(&stream, start).await;
                 // Without a coordinator there is nobody to tell.
                 let _ = inbox.send(Message::Surveyed(surveyed)).await;
             });

@@ -170,10 +170,16 @@ impl Task {
             let watermark = self.shared.with(|cell| cell.watermark.clone());
             match self.machine.next(self.keeping.clock.now(), &watermark) {
                 Step::Exit(gone) => break gone,
-                Step::Wait { until } => self.wait(until).await,
-                call => Box::pin(self.call(call)).await,
+                Step::Wait { until } => {
+                    // What is durable already was answered without a write.
+                    self.settle();
+                    self.wait(until).await;
+                }
+                call => {
+                    Box::pin(self.call(call)).await;
+                    self.settle();
+                }
             }
-            self.settle();
         };
         Box::pin(self.exit(gone, lost)).await;
     }

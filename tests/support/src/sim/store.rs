@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::World;
 use super::history::{Life, What, Write};
-use super::weather::{Fate, Service};
+use super::weather::Fate;
 
 /// The table itself, with the versions that a stale read may still show. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +36,8 @@ pub(crate) enum Request {
     Create(Lease),
     Update(LeaseKey, Fence, Change),
     Delete(LeaseKey, Fence),
+    /// Whatever was there; what no worker may do.
+    Put(Box<Lease>),
 }
 
 impl Table {
@@ -57,6 +59,7 @@ impl Table {
     ) -> Result<Outcome, StoreError> {
         let key = match request {
             Request::Create(lease) => &lease.key,
+            Request::Put(lease) => &lease.key,
             Request::Update(key, ..) | Request::Delete(key, _) => key,
         };
         let before = self.now.read(key).await?;
@@ -70,6 +73,13 @@ impl Table {
             }
             Request::Delete(key, fence) => {
                 (self.now.delete(key, fence).await?, Some(fence.clone()))
+            }
+            Request::Put(lease) => {
+                if let Some(old) = &before {
+                    self.now.delete(key, &old.fence()).await?;
+                }
+                self.now.create(lease).await?;
+                (Outcome::Applied, None)
             }
         };
         let after = self.now.read(key).await?;
@@ -135,6 +145,7 @@ impl SimStore {
         let effect = || table.carry_out(&self.world, Some(self.life), issued, &request);
         match fate {
             Fate::Throttled => return Err(throttled(operation)),
+            Fate::Expired => return Err(expired(operation)),
             Fate::Before => return Err(unavailable(operation)),
             Fate::HangBefore => std::future::pending().await,
             Fate::After => {
@@ -160,6 +171,7 @@ impl SimStore {
         match fate {
             Fate::Clear => Ok(()),
             Fate::Throttled => Err(throttled(operation)),
+            Fate::Expired => Err(expired(operation)),
             Fate::Before | Fate::After => Err(unavailable(operation)),
             Fate::HangBefore | Fate::HangAfter => std::future::pending().await,
             Fate::Late(delay) => {
@@ -171,7 +183,7 @@ impl SimStore {
 
     fn fate(&self, operation: &'static str) -> Fate {
         let World { log, weather, .. } = &*self.world;
-        let fate = weather.fate(self.life, Service::Store, log.elapsed());
+        let fate = weather.fate(self.life, operation, log.elapsed());
         if fate != Fate::Clear {
             log.note(What::Fault(self.life, name(operation, fate)));
         }
@@ -233,6 +245,10 @@ fn throttled(operation: &'static str) -> StoreError {
     StoreError::new(operation, StoreErrorKind::Throttled, "simulated")
 }
 
+fn expired(operation: &'static str) -> StoreError {
+    StoreError::new(operation, StoreErrorKind::AccessDenied, "simulated")
+}
+
 fn unavailable(operation: &'static str) -> StoreError {
     StoreError::new(operation, StoreErrorKind::Unavailable, "simulated")
 }
@@ -247,6 +263,7 @@ fn name(operation: &'static str, fate: Fate) -> &'static str {
         (_, Fate::After) => "store fails after the effect",
         (_, Fate::HangBefore) => "store request lost",
         (_, Fate::HangAfter) => "store answer lost",
+        (_, Fate::Expired) => "store refuses the credentials",
         (_, Fate::Late(_)) => "store request under way for long",
     }
 }
