@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use kcl_testkit::sim::{self, Run};
+use kcl_testkit::sim::{self, Run, Tier};
 
 /// Replays the simulation.
 #[derive(Debug, Parser)]
@@ -20,6 +20,9 @@ struct Args {
     /// Runs the seeds from the first to before the second: `0..1000`.
     #[arg(long, value_parser = range)]
     seeds: Option<(u64, u64)>,
+    /// Through the real AWS SDK, instead of at the library's ports.
+    #[arg(long)]
+    wire: bool,
     /// How many events of a failing seed to print.
     #[arg(long, default_value_t = 60)]
     tail: usize,
@@ -32,10 +35,11 @@ fn main() -> ExitCode {
         (None, Some(seeds)) => seeds,
         (None, None) => return ExitCode::FAILURE,
     };
+    let tier = if args.wire { Tier::Wire } else { Tier::Port };
     let begun = Instant::now();
     let mut total = Total::default();
     for seed in from..to {
-        let run = sim::run(seed);
+        let run = sim::run_at(tier, seed);
         total.add(&run);
         if args.trace {
             print!("{}", run.history.render(None));

@@ -27,6 +27,7 @@ mod s8_coverage;
 mod s9_no_lost_shard;
 #[cfg(test)]
 mod testing;
+mod wire_sound;
 
 /// Something that must not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl fmt::Display for Violation {
 
 type Check = fn(&History) -> Vec<Violation>;
 
-const ALL: [Check; 14] = [
+const ALL: [Check; 15] = [
     s1_no_gap::check,
     s2_own_work::check,
     s3_monotone::check,
@@ -80,6 +81,7 @@ const ALL: [Check; 14] = [
     l_heals::check,
     l4_rest::check,
     l8_clean_stop::check,
+    wire_sound::check,
 ];
 
 /// Judges a run: the first violation of each invariant.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kcl_core::retrieval::Polling;
 use kcl_core::{Checkpoint, Clock, FailurePolicy, StartFrom, Tasks, Worker, WorkerEvent, WorkerId};
-use kcl_lease::StoreLeases;
+use kcl_lease::{DynamoLeases, StoreLeases};
 use tokio_util::sync::CancellationToken;
 
 use super::World;
@@ -14,6 +14,8 @@ use super::api::SimKinesis;
 use super::history::{Life, What};
 use super::processor::SimProcessor;
 use super::store::SimStore;
+use super::table::Table;
+use super::wire::APPLICATION;
 
 /// The workers of a run.
 pub(crate) struct Crew {
@@ -190,7 +192,6 @@ impl Crew {
         let span = Duration::from_secs(skew.unsigned_abs());
         let wall = if skew < 0 { wall - span } else { wall + span };
         let (tasks, stop, finished) = (Tasks::new(), CancellationToken::new(), Arc::default());
-        let api = SimKinesis { world: world.clone(), life };
         let (of_processor, of_observer) = (world.clone(), world.clone());
         let failure = FailurePolicy::forever()
             .backoff(Duration::from_millis(100), Duration::from_secs(2))
@@ -200,10 +201,24 @@ impl Crew {
             1 => Checkpoint::with_renewals().or_after(Duration::from_millis(700)),
             _ => Checkpoint::with_renewals(),
         };
-        let worker = Worker::builder("simulated")
-            .stream(world.stream.id.name().as_str(), StartFrom::TrimHorizon)
-            .leases(StoreLeases::new(SimStore { world: world.clone(), life }))
-            .source(Polling::over(Arc::new(api)).max_records(world.page))
+        let worker = Worker::builder(APPLICATION)
+            .stream(world.stream.id.name().as_str(), StartFrom::TrimHorizon);
+        let worker = match &world.table {
+            Table::Memory(table) => {
+                let api = SimKinesis { world: world.clone(), life };
+                let store = SimStore { world: world.clone(), life, table: table.clone() };
+                worker
+                    .leases(StoreLeases::new(store))
+                    .source(Polling::over(Arc::new(api)).max_records(world.page))
+            }
+            Table::Wire(wire) => {
+                let config = wire.config(world, life);
+                worker
+                    .leases(DynamoLeases::new(&config))
+                    .source(Polling::new(&config).max_records(world.page))
+            }
+        };
+        let worker = worker
             .processor(move |_| SimProcessor { world: of_processor.clone(), life })
             .worker_id(worker_id(life))
             .timing(world.timing)

@@ -75,6 +75,8 @@ pub enum What {
     Wrote(Box<Write>),
     /// A conditional write was refused.
     Refused(Life),
+    /// A service refused a request as malformed, or a write left something that is no lease.
+    Malformed(Life, String),
     /// A call went wrong on purpose.
     Fault(Life, &'static str),
     /// The world changed: an outage, healing.
@@ -217,6 +219,7 @@ fn describe(what: &What, name: &dyn Fn(&Position) -> String) -> String {
             format!("{by} wrote {before} -> {after}, sent {:.3}", write.issued.as_secs_f64())
         }
         What::Refused(life) => format!("{life} write refused"),
+        What::Malformed(life, what) => format!("{life} malformed: {what}"),
         What::Fault(life, fault) => format!("{life} fault: {fault}"),
         What::Weather(text) => format!("weather: {text}"),
         What::Healed => "healed".into(),

@@ -8,6 +8,9 @@
 //!     └───StoreLeases──> SimStore ──> MemoryStore
 //! ```
 //!
+//! That is the tier at the library's ports, the fast one. At the tier of the [wire](wire), the same worker has the real AWS SDK
+//! between it and the emulator.
+//!
 //! A run has phases. *Chaos*: processes crash, stall and come back, calls go wrong, shards split and merge, leases are
 //! deleted. *Healed*: nothing goes wrong any more, and everything must be done within [`HEAL_BOUND`]. *Stopped*: every worker is
 //! asked to stop, once the leases have come to rest, and must leave a clean table.
@@ -27,13 +30,17 @@ pub mod history;
 mod operators;
 mod processor;
 mod store;
+mod table;
 mod weather;
+mod wire;
 
 use crew::Crew;
 use history::{History, Log, What};
 use operators::Operators;
-use store::Table;
+use store::MemoryTable;
+use table::Table;
 use weather::{Service, Weather};
+use wire::Wire;
 
 use crate::invariants::{self, Violation};
 
@@ -59,6 +66,16 @@ pub(crate) struct World {
     page: u32,
     /// Requests that are under way without their sender.
     tasks: Tasks,
+}
+
+/// Where the simulation meets the library.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// At its ports: calls to Kinesis and to the lease store.
+    #[default]
+    Port,
+    /// At the HTTP client of the AWS SDK.
+    Wire,
 }
 
 /// What a seed led to.
@@ -88,13 +105,22 @@ impl Run {
     }
 }
 
+/// Runs a seed at port level to its end and judges it.
+///
+/// # Panics
+/// When no runtime can be built.
+#[must_use]
+pub fn run(seed: u64) -> Run {
+    run_at(Tier::Port, seed)
+}
+
 /// Runs a seed to its end and judges it.
 ///
 /// # Panics
 /// When no runtime can be built.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a runtime without I/O needs nothing that could fail")]
-pub fn run(seed: u64) -> Run {
+pub fn run_at(tier: Tier, seed: u64) -> Run {
     count_panics();
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -102,7 +128,7 @@ pub fn run(seed: u64) -> Run {
         .start_paused(true)
         .build()
         .expect("a runtime");
-    let (history, healed_after) = runtime.block_on(Box::pin(play(seed)));
+    let (history, healed_after) = runtime.block_on(Box::pin(play(tier, seed)));
     drop(runtime);
     let mut violations = invariants::check(&history);
     PANICS.with_borrow_mut(|panics| {
@@ -111,7 +137,7 @@ pub fn run(seed: u64) -> Run {
     Run { seed, history, violations, healed_after }
 }
 
-async fn play(seed: u64) -> (History, Option<Duration>) {
+async fn play(tier: Tier, seed: u64) -> (History, Option<Duration>) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let base = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let clock = Clock::starting_at(base);
@@ -123,10 +149,14 @@ async fn play(seed: u64) -> (History, Option<Duration>) {
         .clock(EmulatorClock::starting_at(base))
         .build();
     let log = Log::new(clock.clone(), History::new(timing, HEAL_BOUND));
+    let table = match tier {
+        Tier::Port => Table::Memory(MemoryTable::default()),
+        Tier::Wire => Table::Wire(Arc::new(Wire::new(emulator.clone(), seed))),
+    };
     let world = Arc::new(World {
         emulator,
         stream: stream(),
-        table: Table::default(),
+        table,
         log,
         weather: Weather::new(rng.fork()),
         clock,

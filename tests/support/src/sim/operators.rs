@@ -6,12 +6,10 @@ use kcl_core::aggregation::Aggregator;
 use kcl_core::kinesis::ShardFilter;
 use kcl_core::{Position, SequenceNumber, Shard, ShardId};
 use kcl_emulator::kinesis::Entry;
-use kcl_lease::Lease;
 use serde_json::json;
 
 use super::World;
 use super::history::{Seen, What};
-use super::store::Request;
 
 /// Puts, reshards, deletes.
 #[derive(Debug)]
@@ -130,13 +128,7 @@ impl Operators {
         if leases.is_empty() {
             return;
         }
-        let Lease { key, .. } = &leases[self.rng.usize(0..leases.len())];
-        let Ok(Some(lease)) = world.table.read(key).await else {
-            return;
-        };
-        let request = Request::Delete(key.clone(), lease.fence());
-        // A memory table does not fail.
-        let _ = world.table.carry_out(world, None, world.log.elapsed(), &request).await;
+        world.table.delete(world, &leases[self.rng.usize(0..leases.len())]).await;
     }
 
     pub(crate) fn is_closed(&self, shard: &ShardId) -> bool {
