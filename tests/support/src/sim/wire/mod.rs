@@ -53,7 +53,7 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) fn new(emulator: Emulator, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let page = [1, 2, 5, 1_000][rng.usize(0..4)];
+        let page = [3, 8, 1_000, 1_000][rng.usize(0..4)];
         Self { emulator, versions: Mutex::default(), rng: Mutex::new(rng), page }
     }
 
