@@ -8,7 +8,7 @@
 //!     └───StoreLeases──> SimStore ──> MemoryStore
 //! ```
 //!
-//! That is the tier at the library's ports, the fast one. At the tier of the [wire](wire), the same worker has the real AWS SDK
+//! That is the tier at the library's ports, the fast one. At the tier of the wire, the same worker has the real AWS SDK
 //! between it and the emulator.
 //!
 //! A run has phases. *Chaos*: processes crash, stall and come back, calls go wrong, shards split and merge, leases are
