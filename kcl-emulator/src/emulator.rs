@@ -87,6 +87,17 @@ impl Emulator {
         act(&mut lock(&self.shared.kinesis), now)
     }
 
+    /// Answers one request at once, past counts and faults. `target` is the value of `X-Amz-Target`.
+    ///
+    /// For a caller that has faults of its own, or must see the state just before and just after one request.
+    #[must_use]
+    pub fn reply(&self, target: &str, body: &[u8]) -> Reply {
+        let Some((service, operation)) = Service::parse_target(target) else {
+            return front::unknown_operation(Service::Kinesis);
+        };
+        self.effect(service, operation, body)
+    }
+
     /// How many requests arrived for each operation, by IAM action name: `dynamodb:UpdateItem`.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, u64> {
@@ -135,26 +146,25 @@ impl Emulator {
         let Verdict { latency, late_reply, fault } =
             self.shared.faults.judge(self.shared.clock.now(), &call);
         wait(latency).await;
+        let effect = || self.effect(service, operation, body);
         let delivery = match fault {
-            None | Some(Fault::Latency(_) | Fault::LateReply(_)) => {
-                Delivery::Whole(self.effect(&call))
-            }
+            None | Some(Fault::Latency(_) | Fault::LateReply(_)) => Delivery::Whole(effect()),
             Some(Fault::Throttle) => Delivery::Whole(throttled(service)),
             Some(Fault::ErrorBefore(status)) => Delivery::Whole(failed(service, status)),
             Some(Fault::ErrorAfter) => {
-                self.effect(&call);
+                effect();
                 Delivery::Whole(failed(service, 500))
             }
             Some(Fault::LostBefore) => Delivery::Lost,
             Some(Fault::LostAfter) => {
-                self.effect(&call);
+                effect();
                 Delivery::Lost
             }
             Some(Fault::Custom { status, error, message }) => {
                 Delivery::Whole(front::error(service, status, &error, Some(&message)))
             }
             Some(Fault::CutBody { at }) => {
-                let mut reply = self.effect(&call);
+                let mut reply = effect();
                 reply.body.truncate(at);
                 Delivery::Cut(reply)
             }
@@ -169,11 +179,11 @@ impl Emulator {
         format!("00000000-0000-4000-8000-{number:012x}")
     }
 
-    fn effect(&self, call: &Call<'_>) -> Reply {
+    fn effect(&self, service: Service, operation: &str, body: &[u8]) -> Reply {
         let now = self.shared.clock.now();
-        match call.service {
-            Service::Kinesis => lock(&self.shared.kinesis).call(now, call.operation, call.body),
-            Service::DynamoDb => lock(&self.shared.dynamodb).call(now, call.operation, call.body),
+        match service {
+            Service::Kinesis => lock(&self.shared.kinesis).call(now, operation, body),
+            Service::DynamoDb => lock(&self.shared.dynamodb).call(now, operation, body),
         }
     }
 

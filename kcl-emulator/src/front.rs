@@ -59,6 +59,18 @@ pub(crate) async fn respond(
             Delivery::Whole(unknown_operation(service))
         }
     };
+    hand_over(emulator, service, delivery)
+}
+
+/// The HTTP response that a delivery is.
+///
+/// # Errors
+/// If the connection broke before there was a reply.
+pub(crate) fn hand_over(
+    emulator: &Emulator,
+    service: Service,
+    delivery: Delivery,
+) -> io::Result<Response<ReplyBody>> {
     let (reply, body): (_, fn(Bytes) -> ReplyBody) = match delivery {
         Delivery::Whole(reply) => (reply, ReplyBody::whole),
         Delivery::Cut(reply) => (reply, ReplyBody::cut),

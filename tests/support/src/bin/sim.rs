@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::Parser;
 use kcl_testkit::sim::schedule::{Cut, Part, Schedule};
 use kcl_testkit::sim::shrink::{Shrunk, shrink};
-use kcl_testkit::sim::{self, Run};
+use kcl_testkit::sim::{self, Run, Tier};
 
 /// Replays the simulation.
 #[derive(Debug, Parser)]
@@ -37,6 +37,9 @@ struct Args {
     /// Runs so many seeds that were never run before; prints the first.
     #[arg(long)]
     fresh: Option<u64>,
+    /// Through the real AWS SDK, instead of at the library's ports.
+    #[arg(long)]
+    wire: bool,
     /// Stops at the first seed that fails.
     #[arg(long)]
     until_failure: bool,
@@ -72,13 +75,19 @@ fn main() -> ExitCode {
     }
 }
 
+impl Args {
+    fn tier(&self) -> Tier {
+        if self.wire { Tier::Wire } else { Tier::Port }
+    }
+}
+
 fn one(args: &Args, seed: u64) -> ExitCode {
     let cut = Cut { acts: args.acts.clone(), without: args.without.iter().copied().collect() };
     let schedule = Schedule::draw(seed).cut(&cut);
     if args.schedule {
         print!("{}", schedule.render());
     }
-    let run = sim::play(&schedule);
+    let run = sim::play(args.tier(), &schedule);
     if args.digest {
         println!("{seed} {:016x}", digest(&run));
         return ExitCode::SUCCESS;
@@ -108,7 +117,7 @@ fn many(args: &Args, from: u64, to: u64) -> ExitCode {
                     if seed >= to {
                         return;
                     }
-                    let run = sim::run(seed);
+                    let run = sim::play(args.tier(), &Schedule::draw(seed));
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                     total.add(&run);
                     if args.digest {
@@ -157,7 +166,7 @@ fn report(args: &Args, run: &Run) {
         return;
     }
     let whole = args.acts.is_none() && args.without.is_empty();
-    let shrunk = if whole { shrink(run.seed, args.shrink) } else { None };
+    let shrunk = if whole { shrink(args.tier(), run.seed, args.shrink) } else { None };
     let Some(Shrunk { cut, run: shortest, tries }) = shrunk else {
         print!("{}", run.history.render(Some(args.tail)));
         return;
@@ -170,8 +179,9 @@ fn report(args: &Args, run: &Run) {
     }
     print!("{}", shortest.history.around(&shortest.violations, args.tail));
     println!(
-        "replay: cargo run -p kcl-testkit --bin sim -- --seed {}{} --trace",
+        "replay: cargo run -p kcl-testkit --bin sim -- --seed {}{}{} --trace",
         run.seed,
+        if args.wire { " --wire" } else { "" },
         cut.arguments()
     );
 }

@@ -39,6 +39,7 @@ mod s9_no_lost_shard;
 #[cfg(test)]
 mod testing;
 mod trials;
+mod wire_sound;
 
 /// Something that must not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl fmt::Display for Violation {
 
 type Check = fn(&History) -> Vec<Violation>;
 
-const ALL: [Check; 25] = [
+const ALL: [Check; 26] = [
     s1_no_gap::check,
     s2_own_work::check,
     s3_monotone::check,
@@ -103,6 +104,7 @@ const ALL: [Check; 25] = [
     l6_poison::check,
     l7_hole::check,
     l8_clean_stop::check,
+    wire_sound::check,
 ];
 
 /// Judges a run: the first violation of each invariant.

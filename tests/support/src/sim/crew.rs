@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use kcl_core::retrieval::Polling;
 use kcl_core::{Checkpoint, Clock, FailurePolicy, ShardRef, Tasks, Worker, WorkerEvent, WorkerId};
-use kcl_lease::StoreLeases;
+use kcl_lease::{DynamoLeases, StoreLeases};
 use tokio_util::sync::CancellationToken;
 
 use super::World;
@@ -16,6 +16,8 @@ use super::history::{Life, Turn, What};
 use super::processor::SimProcessor;
 use super::schedule::Checkpoints;
 use super::store::SimStore;
+use super::table::Table;
+use super::wire::APPLICATION;
 
 /// The workers of a run.
 pub(crate) struct Crew {
@@ -274,7 +276,6 @@ impl Crew {
         let mut rng = fastrand::Rng::with_seed(seed);
         let (tasks, stop, finished) = (Tasks::new(), CancellationToken::new(), Arc::default());
         let gauges = Arc::new(Gauges::new(life, world.log.clone()));
-        let api = SimKinesis::new(world.clone(), life, gauges.clone());
         let of_observer = world.clone();
         let (of_processor, processor_seed) = (world.clone(), rng.u64(..));
         let failure = match world.settings.attempts {
@@ -292,10 +293,25 @@ impl Crew {
             }
             (Checkpoints::Automatic, _) => Checkpoint::with_renewals(),
         };
-        let worker = Worker::builder("simulated")
-            .stream(world.stream.id.name().as_str(), world.start_from())
-            .leases(StoreLeases::new(SimStore { world: world.clone(), life }))
-            .source(Polling::over(Arc::new(api)).max_records(world.settings.page))
+        let page = world.settings.page;
+        let worker = Worker::builder(APPLICATION)
+            .stream(world.stream.id.name().as_str(), world.start_from());
+        let worker = match &world.table {
+            Table::Memory(table) => {
+                let api = SimKinesis::new(world.clone(), life, gauges.clone());
+                let store = SimStore { world: world.clone(), life, table: table.clone() };
+                worker
+                    .leases(StoreLeases::new(store))
+                    .source(Polling::over(Arc::new(api)).max_records(page))
+            }
+            Table::Wire(wire) => {
+                let config = wire.config(world, life);
+                worker
+                    .leases(DynamoLeases::new(&config))
+                    .source(Polling::new(&config).max_records(page))
+            }
+        };
+        let worker = worker
             .processor(move |_| SimProcessor::new(of_processor.clone(), life, processor_seed))
             .worker_id(worker_id(life))
             .timing(world.timing)

@@ -82,6 +82,8 @@ pub enum What {
     Wrote(Box<Write>),
     /// A conditional write was refused.
     Refused(Life),
+    /// A service refused a request as malformed, or a write left something that is no lease.
+    Malformed(Life, String),
     /// A call went wrong on purpose.
     Fault(Life, &'static str),
     /// The world changed: an outage, healing.

@@ -8,6 +8,9 @@
 //!     └───StoreLeases──> SimStore ──> MemoryStore
 //! ```
 //!
+//! That is the tier at the library's ports, the fast one. At the tier of the wire, the same worker has the real AWS SDK
+//! between it and the emulator.
+//!
 //! A run has phases. *Chaos*: processes crash, stall and come back, calls go wrong, shards split and merge, leases are
 //! deleted and set back. *Healed*: nothing goes wrong any more, and everything must be done within [`HEAL_BOUND`]. *Trials*, once
 //! the leases have come to rest: one thing happens in calm weather, and its own bound must hold. *Stopped*: every worker is
@@ -15,7 +18,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use kcl_core::leasing::LeaseTiming;
@@ -36,14 +39,18 @@ mod render;
 pub mod schedule;
 pub mod shrink;
 mod store;
+mod table;
 mod trials;
 pub mod weather;
+mod wire;
 
 use history::{History, Terms, What};
 use log::Log;
 use schedule::{Schedule, Settings, Start};
-use store::Table;
+use store::MemoryTable;
+use table::Table;
 use weather::Weather;
+use wire::Wire;
 
 use crate::invariants::{self, Violation};
 
@@ -65,6 +72,16 @@ pub(crate) struct World {
     strange: Mutex<BTreeMap<Vec<u8>, (u32, u64)>>,
     /// Requests that are under way without their sender.
     tasks: Tasks,
+}
+
+/// Where the simulation meets the library.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// At its ports: calls to Kinesis and to the lease store.
+    #[default]
+    Port,
+    /// At the HTTP client of the AWS SDK.
+    Wire,
 }
 
 /// What a seed led to.
@@ -100,10 +117,10 @@ impl Run {
     }
 }
 
-/// Plays the schedule of a seed to its end and judges it.
+/// Plays the schedule of a seed at port level to its end and judges it.
 #[must_use]
 pub fn run(seed: u64) -> Run {
-    play(&Schedule::draw(seed))
+    play(Tier::Port, &Schedule::draw(seed))
 }
 
 /// Plays a schedule to its end and judges it.
@@ -112,7 +129,7 @@ pub fn run(seed: u64) -> Run {
 /// When no runtime can be built.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a runtime without I/O needs nothing that could fail")]
-pub fn play(schedule: &Schedule) -> Run {
+pub fn play(tier: Tier, schedule: &Schedule) -> Run {
     count_panics();
     fastrand::seed(schedule.seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -120,7 +137,7 @@ pub fn play(schedule: &Schedule) -> Run {
         .start_paused(true)
         .build()
         .expect("a runtime");
-    let (history, healed_after) = runtime.block_on(Box::pin(play::play(schedule)));
+    let (history, healed_after) = runtime.block_on(Box::pin(play::play(tier, schedule)));
     drop(runtime);
     let mut violations = invariants::check(&history);
     PANICS.with_borrow_mut(|panics| {
@@ -130,7 +147,7 @@ pub fn play(schedule: &Schedule) -> Run {
 }
 
 impl World {
-    fn new(schedule: &Schedule, rng: &mut fastrand::Rng) -> Self {
+    fn new(tier: Tier, schedule: &Schedule, rng: &mut fastrand::Rng) -> Self {
         let base = UNIX_EPOCH + Duration::from_secs(BASE);
         let clock = Clock::starting_at(base);
         let timing = LeaseTiming::for_duration(schedule.settings.lease);
@@ -146,12 +163,16 @@ impl World {
             checkpoint: schedule.settings.checkpoint,
             budget: budget(&schedule.settings),
         };
+        let table = match tier {
+            Tier::Port => Table::Memory(MemoryTable::default()),
+            Tier::Wire => Table::Wire(Arc::new(Wire::new(emulator.clone(), schedule.seed))),
+        };
         let world = Self {
             seed: schedule.seed,
             settings: schedule.settings.clone(),
             emulator,
             stream: stream(),
-            table: Table::default(),
+            table,
             log: Log::new(clock.clone(), History::new(terms)),
             weather: Weather::new(schedule.climate.clone(), rng.fork()),
             clock,

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use kcl_core::kinesis::ShardFilter;
-use kcl_core::{Position, Shard, ShardId};
+use kcl_core::{Shard, ShardId};
 use kcl_lease::Lease;
 use serde_json::json;
 
 use super::World;
 use super::history::What;
-use super::store::Request;
 
 /// What operators know of the stream.
 #[derive(Debug, Default)]
@@ -88,46 +87,24 @@ impl Operators {
     /// already and would overtake it.
     pub(crate) async fn delete_lease(&mut self, world: &World, pick: u32) {
         let deletable = |lease: &Lease| lease.has_ended() || !self.is_closed(lease.key.shard());
-        self.by_hand(world, pick, deletable, |lease| {
-            Request::Delete(lease.key.clone(), lease.fence())
-        })
-        .await;
+        if let Some(lease) = any_lease(world, pick, deletable).await {
+            world.table.delete(world, &lease).await;
+        }
     }
 
     /// Deletes the lease of an open shard.
     pub(crate) async fn delete_open_lease(&mut self, world: &World, pick: u32) {
         let open = |lease: &Lease| !self.is_closed(lease.key.shard());
-        self.by_hand(world, pick, open, |lease| Request::Delete(lease.key.clone(), lease.fence()))
-            .await;
+        if let Some(lease) = any_lease(world, pick, open).await {
+            world.table.delete(world, &lease).await;
+        }
     }
 
     /// Frees a lease that has progressed and sets its checkpoint back to the beginning of the shard.
     pub(crate) async fn rewind(&mut self, world: &World, pick: u32) {
         let progressed = |lease: &Lease| lease.position.has_progressed();
-        let rewound = |lease: &Lease| {
-            let position = Position::TrimHorizon;
-            let counter = lease.counter + 1;
-            Request::Put(Box::new(Lease { owner: None, counter, position, ..lease.clone() }))
-        };
-        self.by_hand(world, pick, progressed, rewound).await;
-    }
-
-    async fn by_hand(
-        &self,
-        world: &World,
-        pick: u32,
-        which: impl Fn(&Lease) -> bool,
-        request: impl Fn(&Lease) -> Request,
-    ) {
-        let mut leases = world.table.all().await.unwrap_or_default();
-        if leases.len() < 2 {
-            return; // without any lease it would be a new application
-        }
-        leases.retain(which);
-        if let Some(lease) = leases.get(pick as usize % leases.len().max(1)) {
-            let issued = world.log.elapsed();
-            // Nothing runs between the look and the request, and a memory table does not fail.
-            let _ = world.table.carry_out(world, None, issued, &request(lease)).await;
+        if let Some(lease) = any_lease(world, pick, progressed).await {
+            world.table.rewind(world, &lease).await;
         }
     }
 
@@ -144,4 +121,14 @@ impl Operators {
     pub(crate) fn known(&self) -> &BTreeSet<ShardId> {
         &self.known
     }
+}
+
+/// One of these leases; never the only one there is: without any, it would be a new application.
+async fn any_lease(world: &World, pick: u32, which: impl Fn(&Lease) -> bool) -> Option<Lease> {
+    let mut leases = world.table.all().await.unwrap_or_default();
+    if leases.len() < 2 {
+        return None;
+    }
+    leases.retain(which);
+    (!leases.is_empty()).then(|| leases.swap_remove(pick as usize % leases.len()))
 }

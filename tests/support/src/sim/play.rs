@@ -10,7 +10,7 @@ use super::history::{History, What};
 use super::operators::Operators;
 use super::producers::Producers;
 use super::schedule::{Act, Schedule};
-use super::{HEAL_BOUND, World, trials};
+use super::{HEAL_BOUND, Tier, World, trials};
 
 /// Before a trial, and before the end: until then, every move of leases for balance has ended.
 const SETTLING: Duration = Duration::from_secs(60);
@@ -27,9 +27,9 @@ pub(super) struct Cast {
 }
 
 /// Plays a schedule; returns what happened, and how long healing took.
-pub(super) async fn play(schedule: &Schedule) -> (History, Option<Duration>) {
+pub(super) async fn play(tier: Tier, schedule: &Schedule) -> (History, Option<Duration>) {
     let mut rng = fastrand::Rng::with_seed(schedule.seed);
-    let world = Arc::new(World::new(schedule, &mut rng));
+    let world = Arc::new(World::new(tier, schedule, &mut rng));
     let mut operators = Operators::default();
     operators.survey(&world);
     let mut producers = Producers::new(rng.fork(), schedule.settings.large);

@@ -88,6 +88,7 @@ fn describe(what: &What, name: &dyn Fn(&Position) -> String) -> String {
             format!("{by} wrote {before} -> {after}, sent {:.3}", write.issued.as_secs_f64())
         }
         What::Refused(life) => format!("{life} write refused"),
+        What::Malformed(life, what) => format!("{life} malformed: {what}"),
         What::Fault(life, fault) => format!("{life} fault: {fault}"),
         What::Weather(text) => format!("weather: {text}"),
         What::Healed => "healed".into(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::schedule::{Cut, Part, Schedule};
-use super::{Run, play};
+use super::{Run, Tier, play};
 
 /// A failing schedule, cut down.
 #[derive(Debug)]
@@ -20,14 +20,14 @@ pub struct Shrunk {
 /// Cuts down a seed's schedule for as long as it violates one of the invariants that the whole one violates, with `tries` at
 /// the most. `None` when the seed does not fail.
 #[must_use]
-pub fn shrink(seed: u64, tries: usize) -> Option<Shrunk> {
+pub fn shrink(tier: Tier, seed: u64, tries: usize) -> Option<Shrunk> {
     let schedule = Schedule::draw(seed);
-    let run = play(&schedule);
+    let run = play(tier, &schedule);
     if run.violations.is_empty() {
         return None;
     }
     let wanted: Vec<&'static str> = run.violations.iter().map(|found| found.invariant).collect();
-    let mut search = Search { schedule, wanted, left: tries, best: (Cut::default(), run) };
+    let mut search = Search { tier, schedule, wanted, left: tries, best: (Cut::default(), run) };
     for part in Part::ALL {
         let mut cut = search.best.0.clone();
         cut.without.insert(part);
@@ -39,6 +39,7 @@ pub fn shrink(seed: u64, tries: usize) -> Option<Shrunk> {
 }
 
 struct Search {
+    tier: Tier,
     schedule: Schedule,
     wanted: Vec<&'static str>,
     left: usize,
@@ -52,7 +53,7 @@ impl Search {
             return false;
         }
         self.left -= 1;
-        let run = play(&self.schedule.clone().cut(&cut));
+        let run = play(self.tier, &self.schedule.clone().cut(&cut));
         let fails = self.wanted.iter().any(|invariant| run.violates(invariant));
         if fails {
             self.best = (cut, run);

@@ -1,4 +1,4 @@
-//! The lease table as one process reaches it: every change is written down, and calls go wrong.
+//! The lease table at port level, as one process reaches it: every change is written down, and calls go wrong.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ use super::weather::Fate;
 
 /// The table itself, with the versions that a stale read may still show. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Table {
+pub(crate) struct MemoryTable {
     now: MemoryStore,
     versions: Arc<Mutex<BTreeMap<LeaseKey, Versions>>>,
 }
@@ -40,7 +40,7 @@ pub(crate) enum Request {
     Put(Box<Lease>),
 }
 
-impl Table {
+impl MemoryTable {
     pub(crate) async fn read(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         self.now.read(key).await
     }
@@ -120,6 +120,7 @@ impl Table {
 pub(crate) struct SimStore {
     pub(crate) world: Arc<World>,
     pub(crate) life: Life,
+    pub(crate) table: MemoryTable,
 }
 
 impl SimStore {
@@ -128,15 +129,17 @@ impl SimStore {
         operation: &'static str,
         request: Request,
     ) -> Result<Outcome, StoreError> {
-        let World { log, weather, table, .. } = &*self.world;
+        let World { log, weather, .. } = &*self.world;
+        let table = &self.table;
         let issued = log.elapsed();
         let fate = self.fate(operation);
         if let Fate::Late(delay) = fate {
             let (world, by, delivery) = (self.world.clone(), self.life, request);
+            let table = table.clone();
             let (answer, answered) = oneshot::channel();
             self.world.tasks.spawn(async move {
                 tokio::time::sleep(delay).await;
-                let outcome = world.table.carry_out(&world, Some(by), issued, &delivery).await;
+                let outcome = table.carry_out(&world, Some(by), issued, &delivery).await;
                 drop(answer.send(outcome)); // the caller may be gone
             });
             return answered.await.unwrap_or_else(|_| Err(unavailable(operation)));
@@ -203,14 +206,14 @@ impl LeaseStore for SimStore {
 
     async fn scan(&self) -> Result<Scan, StoreError> {
         self.read_through("Scan").await?;
-        let leases = self.world.table.torn(&self.world);
+        let leases = self.table.torn(&self.world);
         tokio::time::sleep(self.world.weather.millis(1, 30)).await;
         Ok(Scan { leases, ..Scan::default() })
     }
 
     async fn read(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         self.read_through("GetItem").await?;
-        let lease = self.world.table.read(key).await;
+        let lease = self.table.read(key).await;
         tokio::time::sleep(self.world.weather.millis(1, 15)).await;
         lease
     }

@@ -220,7 +220,7 @@ impl Weather {
     }
 
     /// What becomes of a call.
-    pub(crate) fn fate(&self, life: Life, operation: &'static str, now: Duration) -> Fate {
+    pub(crate) fn fate(&self, life: Life, operation: &str, now: Duration) -> Fate {
         let service = Service::of(operation);
         let mut state = self.lock();
         let State { climate, healed, store, kinesis, outages, next, .. } = &mut *state;
