@@ -122,11 +122,9 @@ impl Operators {
         }
     }
 
-    /// Deletes a lease by hand: any but that of a closed shard that is still being read, whose merged child may have a lease
-    /// already and would overtake it.
+    /// Deletes a lease by hand, whatever its state.
     pub(crate) async fn delete_lease(&mut self, world: &World) {
-        let mut leases = world.table.all().await.unwrap_or_default();
-        leases.retain(|lease| lease.has_ended() || !self.is_closed(lease.key.shard()));
+        let leases = world.table.all().await.unwrap_or_default();
         if leases.is_empty() {
             return;
         }
