@@ -295,3 +295,5 @@ impl Task {
 /// Orders that may wait while a write is under way.
 const ORDERS: usize = 64;
 
+#[cfg(test)]
+mod explore_tests;
