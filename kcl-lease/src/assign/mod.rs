@@ -12,7 +12,7 @@
 //!    Which ones is *not* left to chance: when several workers want from the same one they want the same leases, so that
 //!    the conditional write leaves it no poorer than one of them would have.
 //!
-//! A lease is startable once every parent's lease has ended or is gone (where the Java KCL takes it and lets it block). A
+//! A lease is startable once every parent's lease has ended or is gone for good (where the Java KCL takes it and lets it block). A
 //! difference of one never moves a lease, so a balanced fleet stands still, also beside Java 2.x workers, whose target is
 //! the same and who do not steal for a difference of one either.
 
@@ -36,6 +36,8 @@ pub(crate) struct Me<'a> {
     pub(crate) shunned: &'a BTreeSet<LeaseKey>,
     /// The children of shards that it has read to their end.
     pub(crate) heirs: &'a BTreeSet<LeaseKey>,
+    /// What waits for a parent whose lease is to be made anew: nobody can start these.
+    pub(crate) waiting: &'a BTreeSet<LeaseKey>,
     /// The most that it may hold; `None` means no limit.
     pub(crate) max_leases: Option<NonZeroU32>,
 }
@@ -155,7 +157,7 @@ impl<'a> Board<'a> {
                 board.workers.extend(&lease.owner);
             }
             let held = me.held.contains(&lease.key);
-            if !held && !is_startable(view, lease) {
+            if !held && (me.waiting.contains(&lease.key) || !is_startable(view, lease)) {
                 continue;
             }
             board.startable += 1;
@@ -184,7 +186,8 @@ fn owned_by(lease: &Lease, worker: &WorkerId) -> bool {
     lease.owner.as_ref() == Some(worker)
 }
 
-/// True when the lease can be read now: it has not ended, and no parent is known that has not.
+/// True when the lease can be read now, unless it waits for a parent without a lease: it has not ended, and no parent is
+/// known that has not.
 pub(crate) fn is_startable(view: &View, lease: &Lease) -> bool {
     let blocks = |parent: LeaseKey| view.get(&parent).is_some_and(|parent| !parent.has_ended());
     !lease.has_ended() && !parents(lease).any(blocks)

@@ -36,6 +36,7 @@ fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
         held: &held,
         shunned: &[key("shunned"), key("shunned2")].into(),
         heirs: &[key("heir"), key("heir2")].into(),
+        waiting: &[key("waiting"), key("waiting2")].into(),
         max_leases: max.and_then(NonZeroU32::new),
     };
     let mut moves: Vec<String> = plan(&view, &me, now, &mut fastrand::Rng::with_seed(7))
@@ -75,6 +76,9 @@ fn what_is_taken() {
         ("a:bar b:-<a c:-<a", "", ""),
         ("a:END b:bar m:-<a,b", "", ""),
         ("m:-<gone", "", "+m"),
+        // Nor those that wait for a parent without a lease, even under this worker's id.
+        ("waiting:- waiting2:me a:- b:bar", "", "+a"),
+        ("waiting:me waiting2:me a:- b:bar", "waiting waiting2", ""), // what is held is load
         // What this worker halted.
         ("shunned:- a:-", "", "+a"),
         ("shunned:me a:-", "", "+a"),
@@ -95,6 +99,7 @@ fn what_is_stolen() {
         ("a:bar b:baz c:baz d:baz e:baz f:baz", "", "~e ~f"), // from the most loaded
         ("a:bar b:bar c:bar d:bar e:baz f:baz g:baz h:baz", "", "~d ~h"), // ends at 3 3 2
         ("a:bar b:bar c:bar d:-<a e:-<a f:-<a", "", "~c"), // blocked ones do not count
+        ("a:bar waiting:bar waiting2:bar", "", ""),
         ("a:bar shunned:bar shunned2:bar", "", "~a"),
         ("shunned:bar shunned2:bar", "", ""),
     ];
@@ -132,7 +137,14 @@ fn an_absent_parent_is_verified_until_the_child_has_progressed() {
         view.observe(child.clone(), now);
         let none = BTreeSet::new();
         let worker = &"me".parse().unwrap();
-        let me = Me { worker, held: &none, shunned: &none, heirs: &none, max_leases: None };
+        let me = Me {
+            worker,
+            held: &none,
+            shunned: &none,
+            waiting: &none,
+            heirs: &none,
+            max_leases: None,
+        };
         let moves = plan(&view, &me, now, &mut fastrand::Rng::with_seed(1));
         let [Move::Take(claim)] = &moves[..] else { panic!("{moves:?}") };
         assert_eq!(claim.verify, verify);

@@ -22,12 +22,14 @@ impl Coordinator {
         if !std::mem::take(&mut self.agenda.replan) || !self.control.is_taking() {
             return Ok(());
         }
+        self.find_waiting();
         let held = self.held.keys().cloned().collect();
         let me = Me {
             worker: &self.member.worker,
             held: &held,
             shunned: &self.shunned,
             heirs: &self.heirs,
+            waiting: &self.waiting,
             max_leases: self.member.max_leases,
         };
         let moves = assign::plan(&self.view, &me, self.member.clock.now(), &mut self.rng);

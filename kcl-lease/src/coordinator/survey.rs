@@ -13,7 +13,7 @@ use super::{Streams, WIDTH};
 use crate::Lease;
 use crate::calls::Calls;
 use crate::store::{StoreError, StoreErrorKind};
-use crate::sync::{self, Creation};
+use crate::sync::{self, Creation, Listing};
 
 /// What a survey needs.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub(super) struct Survey {
 #[derive(Debug)]
 pub(crate) struct Surveyed {
     pub(super) stream: StreamId,
+    /// All shards of the stream.
+    pub(super) listing: Option<Listing>,
     /// The leases that were created.
     pub(super) created: Vec<Lease>,
     pub(super) failure: Option<SurveyError>,
@@ -61,7 +63,7 @@ impl Survey {
             let wall = self.clock.wall();
             let failure = match self.list(stream, filter).await {
                 Ok(shards) => match sync::first_leases(&shards, &key, start, wall) {
-                    Some(leases) => match self.create_first(leases).await {
+                    Some(leases) => match self.create_first(leases, rng).await {
                         Ok(leases) => return Ok(Some(leases)),
                         Err(error) => SurveyError::Store(error),
                     },
@@ -100,9 +102,19 @@ impl Survey {
     ///
     /// The leases are read after the shards were listed, whatever this worker saw of them before: one that could not scan, or
     /// did not run, for a while would take shards for forgotten that others read since.
-    pub(super) async fn complete(&self, stream: &Stream, start: StartFrom) -> Surveyed {
-        let mut surveyed =
-            Surveyed { stream: stream.id.clone(), created: Vec::new(), failure: None };
+    pub(super) async fn complete(
+        &self,
+        stream: &Stream,
+        start: StartFrom,
+        rng: &mut fastrand::Rng,
+    ) -> Surveyed {
+        let mut surveyed = Surveyed {
+            stream: stream.id.clone(),
+            listing: None,
+            created: Vec::new(),
+            failure: None,
+        };
+        let begun = self.clock.now();
         let shards = match self.list(stream, ShardFilter::All).await {
             Ok(shards) => shards,
             Err(error) => {
@@ -120,7 +132,9 @@ impl Survey {
         let key = |shard: &ShardId| self.streams.key(&stream.id, shard);
         let known = self.streams.leases(&stream.id, scan.leases.iter());
         let creations = sync::missing_leases(&shards, known, &key, start);
-        let created = stream::iter(creations).map(|creation| self.create(creation));
+        let created = stream::iter(creations).map(|Creation { lease, unless_begun }| {
+            self.create(Creation { lease: lease.numbered(rng), unless_begun })
+        });
         let mut created = created.buffered(WIDTH);
         while let Some(created) = created.next().await {
             match created {
@@ -128,14 +142,22 @@ impl Survey {
                 Err(error) => surveyed.failure = Some(SurveyError::Store(error)),
             }
         }
+        surveyed.listing = Some(Listing { begun, shards });
         surveyed
     }
 
     /// The leases that were made here; another worker may make others at the same time.
-    async fn create_first(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, StoreError> {
-        let created = stream::iter(leases).map(|lease| async move {
-            let made = self.calls.create(&lease, self.deadline()).await?;
-            Ok(made.then_some(lease))
+    async fn create_first(
+        &self,
+        leases: Vec<Lease>,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let created = stream::iter(leases).map(|lease| {
+            let lease = lease.numbered(rng);
+            async move {
+                let made = self.calls.create(&lease, self.deadline()).await?;
+                Ok(made.then_some(lease))
+            }
         });
         // All are tried, whatever fails: what is there need not be made by the next try.
         let created: Vec<_> = created.buffered(WIDTH).collect().await;
