@@ -14,7 +14,7 @@ use super::take::Taker;
 use super::{Control, Message, Streams, Survey};
 use crate::assign;
 use crate::keeper::{Gone, Keeper, Keeping};
-use crate::store::{Scan, StoreError, StoreErrorKind};
+use crate::store::{Consistency, Scan, StoreError, StoreErrorKind};
 use crate::sync::{self, Listing};
 use crate::view::View;
 use crate::{Lease, LeaseKey};
@@ -248,7 +248,7 @@ impl Coordinator {
     async fn scan(&self) -> Result<(Scan, Instant), StoreError> {
         let started = self.member.clock.now();
         let until = started + self.member.timing.lease_duration.max(SCAN_LIMIT);
-        let scan = self.keeping.calls.scan(until).await?;
+        let scan = self.keeping.calls.scan(Consistency::Eventual, until).await?;
         Ok((scan, started))
     }
 

@@ -12,7 +12,7 @@ use kcl_core::{Backoff, Clock, Shard, ShardId, StartFrom, Stream, StreamId};
 use super::{Streams, WIDTH};
 use crate::Lease;
 use crate::calls::Calls;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Consistency, Scan, StoreError, StoreErrorKind};
 use crate::sync::{self, Creation, Listing};
 
 /// What a survey needs.
@@ -63,8 +63,8 @@ impl Survey {
             let wall = self.clock.wall();
             let failure = match self.list(stream, filter).await {
                 Ok(shards) => match sync::first_leases(&shards, &key, start, wall) {
-                    Some(leases) => match self.create_first(leases, rng).await {
-                        Ok(leases) => return Ok(Some(leases)),
+                    Some(leases) => match self.create_unless_founded(stream, leases, rng).await {
+                        Ok(created) => return Ok(created),
                         Err(error) => SurveyError::Store(error),
                     },
                     None if incomplete < INCOMPLETE_RETRIES => {
@@ -85,17 +85,27 @@ impl Survey {
             tracing::warn!(stream = %stream.id, error = &failure as &dyn std::error::Error, "first leases not created, trying again");
             self.clock.sleep(PAUSE.delay(failures, rng)).await;
             failures += 1;
-            // Shards that are listed late may be the children of others' first ones.
-            if self.has_leases(stream).await {
-                return Ok(None);
-            }
         }
     }
 
-    async fn has_leases(&self, stream: &Stream) -> bool {
+    /// The leases that were made here; another worker may make others at the same time. `None` when there are leases since
+    /// the shards were listed: these may be children of others' first ones, with records of its own in between.
+    async fn create_unless_founded(
+        &self,
+        stream: &Stream,
+        leases: Vec<Lease>,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Option<Vec<Lease>>, StoreError> {
+        let scan = self.scan().await?;
+        if self.streams.leases(&stream.id, scan.leases.iter()).next().is_some() {
+            return Ok(None);
+        }
+        self.create_first(leases, rng).await.map(Some)
+    }
+
+    async fn scan(&self) -> Result<Scan, StoreError> {
         let until = self.clock.now() + self.timing.lease_duration;
-        let scan = self.calls.scan(until).await;
-        scan.is_ok_and(|scan| self.streams.leases(&stream.id, scan.leases.iter()).next().is_some())
+        self.calls.scan(Consistency::Strong, until).await
     }
 
     /// Creates the leases that are missing.
@@ -122,7 +132,7 @@ impl Survey {
                 return surveyed;
             }
         };
-        let scan = match self.calls.scan(self.clock.now() + self.timing.lease_duration).await {
+        let scan = match self.scan().await {
             Ok(scan) => scan,
             Err(error) => {
                 surveyed.failure = Some(SurveyError::Store(error));
@@ -146,7 +156,6 @@ impl Survey {
         surveyed
     }
 
-    /// The leases that were made here; another worker may make others at the same time.
     async fn create_first(
         &self,
         leases: Vec<Lease>,

@@ -10,6 +10,7 @@ use kcl_core::leasing::{
 };
 use kcl_core::metrics::{Metric, MetricKind, Metrics};
 use kcl_core::{Clock, ShardId, StartFrom, Stream, StreamId, Tasks};
+use kcl_lease::store::Consistency;
 use kcl_lease::{Lease, LeaseKey, StoreLeases, store::LeaseStore};
 
 use crate::faults::Faulty;
@@ -205,7 +206,7 @@ impl World {
     }
 
     pub(crate) async fn leases(&self) -> Vec<Lease> {
-        self.store.plain().scan().await.unwrap().leases
+        self.store.plain().scan(Consistency::Eventual).await.unwrap().leases
     }
 
     /// The owner of each lease that has not ended.

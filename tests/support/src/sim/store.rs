@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kcl_core::leasing::LeasingError;
 use kcl_lease::store::{
-    Change, LeaseStore, MemoryStore, Outcome, Scan, StoreError, StoreErrorKind,
+    Change, Consistency, LeaseStore, MemoryStore, Outcome, Scan, StoreError, StoreErrorKind,
 };
 use kcl_lease::{Fence, Lease, LeaseKey};
 use tokio::sync::oneshot;
@@ -46,7 +46,7 @@ impl MemoryTable {
     }
 
     pub(crate) async fn all(&self) -> Result<Vec<Lease>, StoreError> {
-        Ok(self.now.scan().await?.leases)
+        Ok(self.now.scan(Consistency::Strong).await?.leases)
     }
 
     /// Carries a request out and writes it down. Nothing waits in here.
@@ -204,9 +204,12 @@ impl LeaseStore for SimStore {
         Ok(())
     }
 
-    async fn scan(&self) -> Result<Scan, StoreError> {
+    async fn scan(&self, consistency: Consistency) -> Result<Scan, StoreError> {
         self.read_through("Scan").await?;
-        let leases = self.table.torn(&self.world);
+        let leases = match consistency {
+            Consistency::Eventual => self.table.torn(&self.world),
+            Consistency::Strong => self.table.all().await?,
+        };
         tokio::time::sleep(self.world.weather.millis(1, 30)).await;
         Ok(Scan { leases, ..Scan::default() })
     }
