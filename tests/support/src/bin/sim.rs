@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a program for people prints what happens")]
 #![expect(clippy::disallowed_methods, reason = "the machine's time, for the seeds per second")]
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,10 @@ struct Args {
     /// Runs the seeds from the first to before the second: `0..1000`.
     #[arg(long, value_parser = range)]
     seeds: Option<(u64, u64)>,
+    /// Stops at the first seed that fails, and says each seed before it runs: for programs. The last line is
+    /// `failed seed=17 after=18 by=S1,S6` or `held seeds=1000`.
+    #[arg(long, conflicts_with = "trace")]
+    until_failure: bool,
     /// How many events of a failing seed to print.
     #[arg(long, default_value_t = 60)]
     tail: usize,
@@ -32,6 +37,9 @@ fn main() -> ExitCode {
         (None, Some(seeds)) => seeds,
         (None, None) => return ExitCode::FAILURE,
     };
+    if args.until_failure {
+        return until_failure(from, to);
+    }
     let begun = Instant::now();
     let mut total = Total::default();
     for seed in from..to {
@@ -52,6 +60,26 @@ fn main() -> ExitCode {
     }
     total.print(begun.elapsed());
     if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Lines are flushed as they come (stdout is line-buffered), so the seed is known also when a seed hangs or ends the process.
+fn until_failure(from: u64, to: u64) -> ExitCode {
+    for seed in from..to {
+        println!("seed {seed}");
+        let run = sim::run(seed);
+        if run.violations.is_empty() {
+            continue;
+        }
+        for violation in &run.violations {
+            println!("  {violation}");
+        }
+        let by: BTreeSet<_> = run.violations.iter().map(|violation| violation.invariant).collect();
+        let by = by.into_iter().collect::<Vec<_>>().join(",");
+        println!("failed seed={seed} after={} by={by}", seed - from + 1);
+        return ExitCode::FAILURE;
+    }
+    println!("held seeds={}", to - from);
+    ExitCode::SUCCESS
 }
 
 #[derive(Debug, Default)]
