@@ -130,7 +130,7 @@ fn hunt_all(sim: &Path, prey: &[Option<&Mutant>], args: &Args) -> io::Result<Vec
         }
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..args.jobs).map(|_| scope.spawn(&work)).collect();
+        let workers: Vec<_> = (0..args.jobs).map(|_| scope.spawn(work)).collect();
         for worker in workers {
             worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))?;
         }
