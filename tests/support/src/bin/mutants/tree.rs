@@ -16,7 +16,8 @@ const BINARY: &str = "sim-with-mutants";
 
 /// Makes the copy, builds it, and returns the program.
 pub(super) fn build(root: &Path, all: &[Mutant]) -> Result<PathBuf, Error> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let target = root.join(target);
     let tree = root.join("target/mutants/tree");
     let mut changed = mutants::apply(all, root)?;
     for name in CRATES {
