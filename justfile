@@ -30,6 +30,10 @@ boto3:
 bench *ARGS:
     cargo run --release -p kcl-bench -- {{ARGS}}
 
+# Planted bugs, and which invariant of the simulation kills each: `just mutants --report docs/mutants.md`.
+mutants *ARGS:
+    cargo run --release -p kcl-testkit --bin mutants -- {{ARGS}}
+
 # Bans, licences, sources, advisories.
 deny:
     cargo deny check

@@ -4,6 +4,7 @@
 
 mod harness;
 pub mod invariants;
+pub mod mutants;
 pub mod sim;
 
 pub use harness::{Harness, Ready, Unfinished};
