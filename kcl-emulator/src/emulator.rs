@@ -17,7 +17,9 @@ use aws_types::region::Region;
 use crate::dynamodb::DynamoDb;
 use crate::faults::{Call, Verdict, failed, throttled};
 use crate::front;
-use crate::{EmulatorClock, Fault, Faults, InProcess, Kinesis, Limits, Reply, Server, Service};
+use crate::{
+    EmulatorClock, Fault, Faults, InProcess, Kinesis, Limits, Protocol, Reply, Server, Service,
+};
 
 pub(crate) const ACCOUNT: &str = "000000000000";
 pub(crate) const REGION: &str = "us-east-1";
@@ -117,21 +119,23 @@ impl Emulator {
 
     /// Answers one request as both fronts do. `target` is the value of `X-Amz-Target`.
     pub async fn call(&self, target: &str, body: &[u8]) -> Delivery {
-        self.call_as(None, target, body).await
+        self.call_as(Protocol::Json, None, target, body).await
     }
 
     pub(crate) async fn call_as(
         &self,
+        protocol: Protocol,
         caller: Option<&str>,
         target: &str,
         body: &[u8],
     ) -> Delivery {
         let Some((service, operation)) = Service::parse_target(target) else {
-            return Delivery::Whole(front::unknown_operation(Service::Kinesis));
+            return Delivery::Whole(front::unknown_operation(protocol, Service::Kinesis));
         };
         self.count(service, operation);
-        let source = self.source(service, operation, body);
-        let call = Call { service, operation, caller, body, source: source.as_ref() };
+        let mut call = Call { service, operation, protocol, caller, body, source: None };
+        let source = self.source(&call);
+        call.source = source.as_ref();
         let Verdict { latency, late_reply, fault } =
             self.shared.faults.judge(self.shared.clock.now(), &call);
         wait(latency).await;
@@ -139,11 +143,11 @@ impl Emulator {
             None | Some(Fault::Latency(_) | Fault::LateReply(_)) => {
                 Delivery::Whole(self.effect(&call))
             }
-            Some(Fault::Throttle) => Delivery::Whole(throttled(service)),
-            Some(Fault::ErrorBefore(status)) => Delivery::Whole(failed(service, status)),
+            Some(Fault::Throttle) => Delivery::Whole(throttled(service, protocol)),
+            Some(Fault::ErrorBefore(status)) => Delivery::Whole(failed(service, protocol, status)),
             Some(Fault::ErrorAfter) => {
                 self.effect(&call);
-                Delivery::Whole(failed(service, 500))
+                Delivery::Whole(failed(service, protocol, 500))
             }
             Some(Fault::LostBefore) => Delivery::Lost,
             Some(Fault::LostAfter) => {
@@ -151,7 +155,8 @@ impl Emulator {
                 Delivery::Lost
             }
             Some(Fault::Custom { status, error, message }) => {
-                Delivery::Whole(front::error(service, status, &error, Some(&message)))
+                let message = Some(message.as_str());
+                Delivery::Whole(front::error_in(protocol, service, status, &error, message))
             }
             Some(Fault::CutBody { at }) => {
                 let mut reply = self.effect(&call);
@@ -172,19 +177,21 @@ impl Emulator {
     fn effect(&self, call: &Call<'_>) -> Reply {
         let now = self.shared.clock.now();
         match call.service {
-            Service::Kinesis => lock(&self.shared.kinesis).call(now, call.operation, call.body),
+            Service::Kinesis => {
+                let mut kinesis = lock(&self.shared.kinesis);
+                kinesis.call_in(call.protocol, now, call.operation, call.body)
+            }
             Service::DynamoDb => lock(&self.shared.dynamodb).call(now, call.operation, call.body),
         }
     }
 
     /// The stream and the shard that a `GetRecords` reads, if a rule may ask for them.
-    fn source(&self, service: Service, operation: &str, body: &[u8]) -> Option<(String, String)> {
-        if (service, operation) != (Service::Kinesis, "GetRecords") || !self.faults().read_bodies()
-        {
+    fn source(&self, call: &Call<'_>) -> Option<(String, String)> {
+        let reads = (call.service, call.operation) == (Service::Kinesis, "GetRecords");
+        if !reads || !self.faults().read_bodies() {
             return None;
         }
-        let request: serde_json::Value = serde_json::from_slice(body).ok()?;
-        lock(&self.shared.kinesis).source_of(request["ShardIterator"].as_str()?)
+        lock(&self.shared.kinesis).source_of(call.protocol, call.body)
     }
 
     fn count(&self, service: Service, operation: &str) {

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use serde_json::json;
 
-use crate::{Delivery, Emulator, Reply, Service};
+use crate::{Delivery, Emulator, Protocol, Reply, Service};
 
 /// The headers of a request that decide how it is answered.
 #[derive(Debug, Clone, Copy)]
@@ -47,33 +46,42 @@ pub(crate) async fn respond(
 ) -> io::Result<Response<ReplyBody>> {
     let service = head.target.and_then(Service::parse_target).map(|(service, _)| service);
     let service = service.unwrap_or(Service::Kinesis);
-    let delivery = match (Encoding::parse(head.content_type), head.target) {
-        (Encoding::Json, Some(target)) => emulator.call_as(head.caller(), target, body).await,
-        (Encoding::Cbor, _) => Delivery::Whole(error(
-            service,
-            415,
-            "UnsupportedMediaTypeException",
-            Some("CBOR bodies are not supported: let the client send JSON"),
-        )),
-        (Encoding::Unknown, _) | (Encoding::Json, None) => {
-            Delivery::Whole(unknown_operation(service))
+    let delivery = match (protocol_of(head.content_type), head.target) {
+        (Some(Protocol::Cbor), _) if service == Service::DynamoDb => {
+            Delivery::Whole(error(service, 415, "UnsupportedMediaTypeException", None))
         }
+        (Some(protocol), Some(target)) => {
+            emulator.call_as(protocol, head.caller(), target, body).await
+        }
+        (Some(protocol), None) => Delivery::Whole(unknown_operation(protocol, service)),
+        (None, _) => Delivery::Whole(unknown_operation(Protocol::Json, service)),
     };
     let (reply, body): (_, fn(Bytes) -> ReplyBody) = match delivery {
         Delivery::Whole(reply) => (reply, ReplyBody::whole),
         Delivery::Cut(reply) => (reply, ReplyBody::cut),
         Delivery::Lost => return Err(connection_lost()),
     };
-    Ok(response(service, emulator.request_id(), reply).map(body))
+    Ok(response(emulator.request_id(), reply).map(body))
 }
 
 /// AWS's answer to an operation or a service that it does not know.
-pub(crate) fn unknown_operation(service: Service) -> Reply {
-    error(service, 400, "UnknownOperationException", None)
+pub(crate) fn unknown_operation(protocol: Protocol, service: Service) -> Reply {
+    error_in(protocol, service, 400, "UnknownOperationException", None)
 }
 
-/// An error as `service` writes it.
+/// An error as `service` writes it in JSON.
 pub(crate) fn error(service: Service, status: u16, name: &str, message: Option<&str>) -> Reply {
+    error_in(Protocol::Json, service, status, name, message)
+}
+
+/// An error as `service` writes it. Only Kinesis speaks CBOR.
+pub(crate) fn error_in(
+    protocol: Protocol,
+    service: Service,
+    status: u16,
+    name: &str,
+    message: Option<&str>,
+) -> Reply {
     let namespace = match (service, name) {
         (Service::Kinesis, _) => "",
         (Service::DynamoDb, "UnknownOperationException" | "ServiceUnavailable") => {
@@ -81,19 +89,20 @@ pub(crate) fn error(service: Service, status: u16, name: &str, message: Option<&
         }
         (Service::DynamoDb, _) => "com.amazonaws.dynamodb.v20120810#",
     };
-    let mut body = json!({ "__type": format!("{namespace}{name}") });
-    if let Some(message) = message {
-        body["message"] = message.into();
+    Reply {
+        status,
+        error: Some(name.to_owned()),
+        body: protocol.encode_error(&format!("{namespace}{name}"), message),
+        content_type: service.content_type(protocol),
     }
-    Reply { status, error: Some(name.to_owned()), body: body.to_string().into() }
 }
 
-fn response(service: Service, request_id: String, reply: Reply) -> Response<Bytes> {
+fn response(request_id: String, reply: Reply) -> Response<Bytes> {
     let mut response = Response::new(reply.body);
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(service.content_type()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
     if let Ok(id) = HeaderValue::try_from(request_id) {
         headers.insert("x-amzn-requestid", id);
     }
@@ -107,24 +116,16 @@ fn connection_lost() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "connection lost by an injected fault")
 }
 
-/// How a request's body is written.
-enum Encoding {
-    Json,
-    Cbor,
-    Unknown,
-}
-
-impl Encoding {
-    fn parse(content_type: Option<&str>) -> Self {
-        let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
-        match essence {
-            None
-            | Some(
-                "application/x-amz-json-1.0" | "application/x-amz-json-1.1" | "application/json",
-            ) => Self::Json,
-            Some("application/cbor" | "application/x-amz-cbor-1.1") => Self::Cbor,
-            Some(_) => Self::Unknown,
+/// How a request's body is written; `None` if nobody knows.
+fn protocol_of(content_type: Option<&str>) -> Option<Protocol> {
+    let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+    match essence {
+        None
+        | Some("application/x-amz-json-1.0" | "application/x-amz-json-1.1" | "application/json") => {
+            Some(Protocol::Json)
         }
+        Some("application/x-amz-cbor-1.1" | "application/cbor") => Some(Protocol::Cbor),
+        Some(_) => None,
     }
 }
 

@@ -57,3 +57,4 @@ pub use kinesis::{Kinesis, Reply};
 pub use limits::Limits;
 pub use server::Server;
 pub use target::Service;
+pub use wire::Protocol;

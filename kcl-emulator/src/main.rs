@@ -91,7 +91,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 fn create(emulator: &Emulator, stream: &StreamArgument) -> Result<(), String> {
     let request = serde_json::json!({ "StreamName": stream.name, "ShardCount": stream.shards });
-    let Reply { status, error, body } = emulator.with_kinesis(|kinesis, now| {
+    let Reply { status, error, body, .. } = emulator.with_kinesis(|kinesis, now| {
         kinesis.call(now, "CreateStream", request.to_string().as_bytes())
     });
     if status == 200 {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::Protocol;
+
 /// A service that the emulator answers for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
@@ -23,9 +25,9 @@ impl Service {
     }
 
     /// The content type of the service's replies.
-    pub(crate) fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self, protocol: Protocol) -> &'static str {
         match self {
-            Self::Kinesis => "application/x-amz-json-1.1",
+            Self::Kinesis => protocol.content_type(),
             Self::DynamoDb => "application/x-amz-json-1.0",
         }
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::front::error;
-use crate::{Reply, Service};
+use crate::front::error_in;
+use crate::{Protocol, Reply, Service};
 
 /// One way in which a request fails or is late.
 ///
@@ -62,7 +62,7 @@ impl Fault {
 }
 
 /// What `service` says when a caller is too fast.
-pub(crate) fn throttled(service: Service) -> Reply {
+pub(crate) fn throttled(service: Service, protocol: Protocol) -> Reply {
     let message = match service {
         Service::Kinesis => "Rate exceeded",
         Service::DynamoDb => {
@@ -70,15 +70,15 @@ pub(crate) fn throttled(service: Service) -> Reply {
              Consider increasing your provisioning level with the UpdateTable API."
         }
     };
-    error(service, 400, "ProvisionedThroughputExceededException", Some(message))
+    error_in(protocol, service, 400, "ProvisionedThroughputExceededException", Some(message))
 }
 
 /// What `service` says when it fails with `status`.
-pub(crate) fn failed(service: Service, status: u16) -> Reply {
+pub(crate) fn failed(service: Service, protocol: Protocol, status: u16) -> Reply {
     let name = match (status, service) {
         (503, _) => "ServiceUnavailable",
         (_, Service::Kinesis) => "InternalFailure",
         (_, Service::DynamoDb) => "InternalServerError",
     };
-    error(service, status, name, None)
+    error_in(protocol, service, status, name, None)
 }

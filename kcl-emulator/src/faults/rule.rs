@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::SystemTime;
 
-use crate::{Fault, Service};
+use crate::{Fault, Protocol, Service};
 
 /// A fault and the requests that it befalls. Without a condition that is every request, every time.
 ///
@@ -108,6 +108,7 @@ enum Trigger {
 pub(crate) struct Call<'a> {
     pub(crate) service: Service,
     pub(crate) operation: &'a str,
+    pub(crate) protocol: Protocol,
     pub(crate) caller: Option<&'a str>,
     pub(crate) body: &'a [u8],
     /// Stream and shard id behind the body's iterator, if that was asked for.

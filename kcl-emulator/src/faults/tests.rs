@@ -1,11 +1,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Call, Fault, Faults, Rule, Verdict};
-use crate::Service;
+use crate::{Protocol, Service};
 
 const RENEWAL: Call<'_> = Call {
     service: Service::DynamoDb,
     operation: "UpdateItem",
+    protocol: Protocol::Json,
     caller: Some("worker-1"),
     body: br#"{"Key":{"leaseKey":{"S":"shardId-000000000001"}}}"#,
     source: None,
@@ -13,6 +14,7 @@ const RENEWAL: Call<'_> = Call {
 const READ: Call<'_> = Call {
     service: Service::Kinesis,
     operation: "GetRecords",
+    protocol: Protocol::Json,
     caller: None,
     body: b"{}",
     source: None,

@@ -12,6 +12,7 @@ use super::target::{self, Target, no_shard, shard_number, throttled};
 use super::time::Time;
 use super::token;
 use super::validate::Checks;
+use crate::Protocol;
 use crate::wire::Timestamp;
 
 /// Where in a shard to start reading.
@@ -41,7 +42,7 @@ pub(super) struct GetShardIterator {
     timestamp: Option<Timestamp>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ShardIterator {
     shard_iterator: String,
@@ -112,9 +113,11 @@ impl Kinesis {
         Ok(ShardIterator { shard_iterator })
     }
 
-    /// Stream and shard id that an iterator of ours reads, whatever its age.
-    pub(crate) fn source_of(&self, iterator: &str) -> Option<(String, String)> {
-        let (numbers, stream): ([u64; 4], _) = self.sealer.unseal(token::ITERATOR, iterator)?;
+    /// Stream and shard id that a `GetRecords` reads, whatever the age of its iterator.
+    pub(crate) fn source_of(&self, protocol: Protocol, body: &[u8]) -> Option<(String, String)> {
+        let ShardIterator { shard_iterator } = protocol.decode(body).ok()?;
+        let (numbers, stream): ([u64; 4], _) =
+            self.sealer.unseal(token::ITERATOR, &shard_iterator)?;
         Some((stream, shard::id(u32::try_from(numbers[2]).ok()?)))
     }
 

@@ -1,13 +1,13 @@
 //! Kinesis Data Streams as a pure state machine: requests and the present time in, replies out.
 //!
 //! ```text
-//!  body ──wire::json──> typed operation (streams, reshard_requests, put, iterators, read, …) ──> Stream ──> Shard ──> Record
-//!                            │                                                         settings    rates      pre-encoded
-//!                            └── now is an argument; chance comes from the seed
+//!  body ──wire::Protocol──> typed operation (streams, reshard_requests, put, iterators, read, …) ──> Stream ──> Shard ──> Record
+//!                                │                                                         settings    rates      pre-encoded
+//!                                └── now is an argument; chance comes from the seed
 //! ```
 //!
-//! Records are encoded once, when they are put; a page is their concatenation. A codec beside the one in `wire/json`
-//! needs nothing from the operations but their shapes.
+//! Records are encoded as JSON once, when they are put; a page is their concatenation. A page in CBOR is made from the
+//! same when it is read.
 //!
 //! Not here: consumers with `SubscribeToShard`, encryption, channels, resource policies, enhanced monitoring. Their
 //! operations are answered with `UnknownOperationException`.
@@ -44,6 +44,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use fastrand::Rng;
 
+#[cfg(test)]
+pub(crate) use dispatch::OPERATIONS;
 pub use error::{Code, Error};
 pub use hash_range::HashRange;
 pub use iterators::Start;
@@ -52,7 +54,8 @@ pub use read::{ChildShard, Page};
 pub use record::Record;
 pub use sequence::SequenceNumber;
 
-use crate::Limits;
+use crate::{Limits, Protocol};
+use dispatch::Request;
 use stream::{Status, Stream};
 use time::Time;
 use token::Sealer;
@@ -64,8 +67,22 @@ pub struct Reply {
     pub status: u16,
     /// `x-amzn-ErrorType` of an error reply (AWS's error name), else `None`.
     pub error: Option<String>,
-    /// The body, in the content type of the request.
+    /// The body.
     pub body: Bytes,
+    /// How the body is written, as a content type.
+    pub content_type: &'static str,
+}
+
+impl Reply {
+    fn refusal(protocol: Protocol, error: &Error) -> Self {
+        let name = error.code().name();
+        Self {
+            status: 400,
+            error: Some(name.to_owned()),
+            body: protocol.encode_error(name, Some(error.message())),
+            content_type: protocol.content_type(),
+        }
+    }
 }
 
 /// The whole state of the service for one account and region.
@@ -125,15 +142,24 @@ impl Kinesis {
 
     /// Answers one request. `operation` is the part of `X-Amz-Target` after the dot; `body` is JSON 1.1.
     pub fn call(&mut self, now: SystemTime, operation: &str, body: &[u8]) -> Reply {
+        self.call_in(Protocol::Json, now, operation, body)
+    }
+
+    /// Answers one request whose `body` is written in `protocol`, in the same.
+    pub fn call_in(
+        &mut self,
+        protocol: Protocol,
+        now: SystemTime,
+        operation: &str,
+        body: &[u8],
+    ) -> Reply {
         let now = Time::from(now);
         self.settle(now);
-        match self.dispatch(now, operation, body) {
-            Ok(body) => Reply { status: 200, error: None, body },
-            Err(error) => Reply {
-                status: 400,
-                error: Some(error.code().name().to_owned()),
-                body: crate::wire::json::encode_error(&error),
-            },
+        match self.dispatch(now, operation, Request { protocol, body }) {
+            Ok(body) => {
+                Reply { status: 200, error: None, body, content_type: protocol.content_type() }
+            }
+            Err(error) => Reply::refusal(protocol, &error),
         }
     }
 

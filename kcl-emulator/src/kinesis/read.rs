@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Kinesis;
 use super::describe::HashKeyRange;
+use super::dispatch::Request;
 use super::error::Error;
 use super::iterators::Position;
 use super::record::Record;
@@ -16,7 +17,6 @@ use super::stream::Stream;
 use super::target::{self, Target, no_shard, throttled};
 use super::time::Time;
 use super::validate::Checks;
-use crate::wire::json;
 
 const MAX_RECORDS: usize = 10_000;
 const MAX_BYTES: usize = 10 << 20;
@@ -96,6 +96,17 @@ pub(super) struct GetRecords {
     limit: Option<i64>,
 }
 
+/// What follows the records of a page.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tail {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_shard_iterator: Option<String>,
+    millis_behind_latest: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    child_shards: Vec<ChildShard>,
+}
+
 impl Kinesis {
     /// `GetRecords`: at most `limit` records, and at most 10,000 or 10 MiB.
     ///
@@ -116,8 +127,9 @@ impl Kinesis {
     pub(super) fn get_records_request(
         &mut self,
         now: Time,
-        request: &GetRecords,
+        call: Request<'_>,
     ) -> Result<Bytes, Error> {
+        let request: GetRecords = call.decode()?;
         let mut checks = Checks::default();
         checks.present("shardIterator", request.shard_iterator.as_ref());
         if let Some(iterator) = &request.shard_iterator {
@@ -141,7 +153,10 @@ impl Kinesis {
                 ));
             }
         }
-        Ok(json::encode_page(&self.page(now, position, limit)?))
+        let page = self.page(now, position, limit)?;
+        let Page { records, next_shard_iterator, millis_behind_latest, child_shards } = page;
+        let tail = Tail { next_shard_iterator, millis_behind_latest, child_shards };
+        Ok(call.protocol.encode_records(records, &tail))
     }
 
     fn page(&mut self, now: Time, position: Position, limit: usize) -> Result<Page<'_>, Error> {
