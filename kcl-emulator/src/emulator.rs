@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -17,8 +18,10 @@ use aws_types::region::Region;
 use crate::dynamodb::DynamoDb;
 use crate::faults::{Call, Verdict, failed, throttled};
 use crate::front;
+use crate::kinesis::{Step, SubscriptionId};
 use crate::{
-    EmulatorClock, Fault, Faults, InProcess, Kinesis, Limits, Protocol, Reply, Server, Service,
+    EmulatorClock, EventStream, Fault, Faults, InProcess, Kinesis, Limits, Protocol, Reply, Server,
+    Service,
 };
 
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -34,6 +37,8 @@ pub struct Emulator {
 struct Shared {
     clock: EmulatorClock,
     kinesis: Mutex<Kinesis>,
+    /// Who reads which subscription. Taken only while [`Shared::kinesis`] is held.
+    readers: Mutex<BTreeMap<SubscriptionId, Waker>>,
     dynamodb: Mutex<DynamoDb>,
     faults: Faults,
     counts: Mutex<BTreeMap<Service, BTreeMap<String, u64>>>,
@@ -86,7 +91,12 @@ impl Emulator {
     /// `act` holds the state alone: a call to the emulator from inside it never returns.
     pub fn with_kinesis<T>(&self, act: impl FnOnce(&mut Kinesis, SystemTime) -> T) -> T {
         let now = self.shared.clock.now();
-        act(&mut lock(&self.shared.kinesis), now)
+        let mut kinesis = lock(&self.shared.kinesis);
+        let result = act(&mut kinesis, now);
+        let woken = self.woken(&mut kinesis);
+        drop(kinesis);
+        woken.into_iter().for_each(Waker::wake);
+        result
     }
 
     /// How many requests arrived for each operation, by IAM action name: `dynamodb:UpdateItem`.
@@ -136,12 +146,12 @@ impl Emulator {
         let mut call = Call { service, operation, protocol, caller, body, source: None };
         let source = self.source(&call);
         call.source = source.as_ref();
-        let Verdict { latency, late_reply, fault } =
+        let Verdict { latency, late_reply, late_events, fault } =
             self.shared.faults.judge(self.shared.clock.now(), &call);
         wait(latency).await;
         let delivery = match fault {
-            None | Some(Fault::Latency(_) | Fault::LateReply(_)) => {
-                Delivery::Whole(self.effect(&call))
+            None | Some(Fault::Latency(_) | Fault::LateReply(_) | Fault::LateEvents(_)) => {
+                self.effect(&call)
             }
             Some(Fault::Throttle) => Delivery::Whole(throttled(service, protocol)),
             Some(Fault::ErrorBefore(status)) => Delivery::Whole(failed(service, protocol, status)),
@@ -158,14 +168,18 @@ impl Emulator {
                 let message = Some(message.as_str());
                 Delivery::Whole(front::error_in(protocol, service, status, &error, message))
             }
-            Some(Fault::CutBody { at }) => {
-                let mut reply = self.effect(&call);
-                reply.body.truncate(at);
-                Delivery::Cut(reply)
-            }
+            Some(
+                fault @ (Fault::CutBody { .. }
+                | Fault::CutStream { .. }
+                | Fault::Silence { .. }
+                | Fault::StreamError { .. }),
+            ) => self.effect(&call).troubled(fault),
         };
         wait(late_reply).await;
-        delivery
+        match delivery {
+            Delivery::Stream(events) => Delivery::Stream(events.with_delay(late_events)),
+            Delivery::Whole(_) | Delivery::Cut(_) | Delivery::Lost => delivery,
+        }
     }
 
     /// A request id in AWS's shape, the same in every run.
@@ -174,15 +188,54 @@ impl Emulator {
         format!("00000000-0000-4000-8000-{number:012x}")
     }
 
-    fn effect(&self, call: &Call<'_>) -> Reply {
-        let now = self.shared.clock.now();
-        match call.service {
-            Service::Kinesis => {
-                let mut kinesis = lock(&self.shared.kinesis);
-                kinesis.call_in(call.protocol, now, call.operation, call.body)
+    /// What the subscription `id` does next. `reader` is woken when it need not wait any longer.
+    pub(crate) fn next_event(&self, id: SubscriptionId, reader: &Waker) -> Step {
+        self.with_kinesis(|kinesis, now| {
+            let step = kinesis.next_event(now, id);
+            let mut readers = lock(&self.shared.readers);
+            match &step {
+                Step::Wait(_) => readers.insert(id, reader.clone()),
+                Step::Send(_) | Step::End => readers.remove(&id),
+            };
+            step
+        })
+    }
+
+    pub(crate) fn unsubscribe(&self, id: SubscriptionId) {
+        self.with_kinesis(|kinesis, _| kinesis.unsubscribe(id));
+        lock(&self.shared.readers).remove(&id);
+    }
+
+    fn effect(&self, call: &Call<'_>) -> Delivery {
+        let Call { service, operation, protocol, body, .. } = *call;
+        Delivery::Whole(match service {
+            Service::Kinesis if operation == "SubscribeToShard" => {
+                let opened =
+                    self.with_kinesis(|kinesis, now| kinesis.subscribe(protocol, now, body));
+                match opened {
+                    Ok(id) => {
+                        return Delivery::Stream(EventStream::new(self.clone(), id, protocol));
+                    }
+                    Err(refusal) => refusal,
+                }
             }
-            Service::DynamoDb => lock(&self.shared.dynamodb).call(now, call.operation, call.body),
+            Service::Kinesis => {
+                self.with_kinesis(|kinesis, now| kinesis.call_in(protocol, now, operation, body))
+            }
+            Service::DynamoDb => {
+                lock(&self.shared.dynamodb).call(self.shared.clock.now(), operation, body)
+            }
+        })
+    }
+
+    /// The readers of subscriptions that have something to do.
+    fn woken(&self, kinesis: &mut Kinesis) -> Vec<Waker> {
+        let woken = kinesis.take_woken();
+        if woken.is_empty() {
+            return Vec::new();
         }
+        let mut readers = lock(&self.shared.readers);
+        woken.iter().filter_map(|id| readers.remove(id)).collect()
     }
 
     /// The stream and the shard that a `GetRecords` reads, if a rule may ask for them.
@@ -207,14 +260,30 @@ impl Emulator {
 }
 
 /// What reaches the caller of a request.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Delivery {
     /// The whole reply.
     Whole(Reply),
     /// The reply up to the end of this body; then the connection breaks.
     Cut(Reply),
+    /// Events, until one of the two ends it.
+    Stream(EventStream),
     /// The connection breaks without a reply.
     Lost,
+}
+
+impl Delivery {
+    /// What a fault after the effect makes of it.
+    fn troubled(self, fault: Fault) -> Self {
+        match (self, fault) {
+            (Self::Stream(events), fault) => Self::Stream(events.with_trouble(fault)),
+            (Self::Whole(mut reply), Fault::CutBody { at }) => {
+                reply.body.truncate(at);
+                Self::Cut(reply)
+            }
+            (delivery, _) => delivery,
+        }
+    }
 }
 
 /// Describes an [`Emulator`]; everything has a default.
@@ -224,6 +293,7 @@ pub struct Builder {
     seed: u64,
     limits: Limits,
     clock: Option<EmulatorClock>,
+    push_delay: Duration,
 }
 
 impl Builder {
@@ -245,14 +315,22 @@ impl Builder {
         self
     }
 
+    /// How long a record is in its shard before a subscription sends it. Default: zero. AWS takes some 70 ms.
+    pub fn push_delay(mut self, delay: Duration) -> Self {
+        self.push_delay = delay;
+        self
+    }
+
     /// An emulator without streams and tables.
     #[must_use]
     pub fn build(self) -> Emulator {
-        let Self { seed, limits, clock } = self;
+        let Self { seed, limits, clock, push_delay } = self;
+        let kinesis = Kinesis::new(ACCOUNT, REGION, limits, seed).with_push_delay(push_delay);
         let clock = clock.unwrap_or_default();
         let shared = Shared {
             clock,
-            kinesis: Mutex::new(Kinesis::new(ACCOUNT, REGION, limits, seed)),
+            kinesis: Mutex::new(kinesis),
+            readers: Mutex::default(),
             dynamodb: Mutex::new(DynamoDb::new(clock, seed)),
             faults: Faults::new(seed),
             counts: Mutex::default(),
@@ -264,7 +342,7 @@ impl Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { seed: 0, limits: Limits::aws(), clock: None }
+        Self { seed: 0, limits: Limits::aws(), clock: None, push_delay: Duration::ZERO }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What both fronts share: from the parts of an HTTP request to an HTTP response.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,8 +9,10 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::{Delivery, Emulator, Protocol, Reply, Service};
+use crate::wire::event_stream;
+use crate::{Delivery, Emulator, EventStream, Protocol, Reply, Service};
 
 /// The headers of a request that decide how it is answered.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +62,16 @@ pub(crate) async fn respond(
     let (reply, body): (_, fn(Bytes) -> ReplyBody) = match delivery {
         Delivery::Whole(reply) => (reply, ReplyBody::whole),
         Delivery::Cut(reply) => (reply, ReplyBody::cut),
+        Delivery::Stream(events) => {
+            let head = Reply {
+                status: 200,
+                error: None,
+                body: Bytes::new(),
+                content_type: event_stream::CONTENT_TYPE,
+            };
+            let response = response(emulator.request_id(), head);
+            return Ok(response.map(|_| ReplyBody::events(events)));
+        }
         Delivery::Lost => return Err(connection_lost()),
     };
     Ok(response(emulator.request_id(), reply).map(body))
@@ -112,7 +125,7 @@ fn response(request_id: String, reply: Reply) -> Response<Bytes> {
     response
 }
 
-fn connection_lost() -> io::Error {
+pub(crate) fn connection_lost() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "connection lost by an injected fault")
 }
 
@@ -129,15 +142,18 @@ fn protocol_of(content_type: Option<&str>) -> Option<Protocol> {
     }
 }
 
-/// A reply's body: one frame, and after it an error if the reply was cut.
+/// A reply's body: one frame, and after it an error if the reply was cut; or a stream of events.
 #[derive(Debug)]
-pub(crate) struct ReplyBody {
-    bytes: Option<Bytes>,
-    end: End,
+pub(crate) enum ReplyBody {
+    Page { bytes: Option<Bytes>, end: End },
+    Events { events: Box<EventStream>, stop: Option<Stopped> },
 }
 
+/// Resolves when the server stops.
+type Stopped = Pin<Box<WaitForCancellationFutureOwned>>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     Whole,
     /// To break, once what came before it is sent: a server drops what it has not flushed.
     Cut,
@@ -147,23 +163,31 @@ enum End {
 
 impl ReplyBody {
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: Some(bytes.into()), end: End::Whole }
+        Self::Page { bytes: Some(bytes.into()), end: End::Whole }
     }
 
     pub(crate) fn cut(bytes: Bytes) -> Self {
-        Self { bytes: Some(bytes), end: End::Cut }
+        Self::Page { bytes: Some(bytes), end: End::Cut }
+    }
+
+    fn events(events: EventStream) -> Self {
+        Self::Events { events: Box::new(events), stop: None }
+    }
+
+    /// Ends a stream of events when `token` is cancelled.
+    pub(crate) fn until(mut self, token: CancellationToken) -> Self {
+        if let Self::Events { stop, .. } = &mut self {
+            *stop = Some(Box::pin(token.cancelled_owned()));
+        }
+        self
     }
 
     /// The bytes of a whole body, or the body to be read frame by frame.
     pub(crate) fn into_bytes(self) -> Result<Bytes, Self> {
-        match self.end {
-            End::Whole => Ok(self.bytes.unwrap_or_default()),
-            End::Cut | End::Break => Err(self),
+        match self {
+            Self::Page { bytes, end: End::Whole } => Ok(bytes.unwrap_or_default()),
+            Self::Page { .. } | Self::Events { .. } => Err(self),
         }
-    }
-
-    fn left(&self) -> u64 {
-        self.bytes.as_ref().map_or(0, Bytes::len) as u64
     }
 }
 
@@ -175,32 +199,43 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if let Some(bytes) = self.bytes.take().filter(|bytes| !bytes.is_empty()) {
+        let (bytes, end) = match &mut *self {
+            Self::Page { bytes, end } => (bytes, end),
+            Self::Events { events, stop } => {
+                if stop.as_mut().is_some_and(|stop| stop.as_mut().poll(context).is_ready()) {
+                    return Poll::Ready(None);
+                }
+                return Pin::new(&mut **events).poll_frame(context);
+            }
+        };
+        if let Some(bytes) = bytes.take().filter(|bytes| !bytes.is_empty()) {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        match self.end {
+        match end {
             End::Whole => Poll::Ready(None),
             End::Cut => {
-                self.end = End::Break;
+                *end = End::Break;
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
             End::Break => {
-                self.end = End::Whole;
+                *end = End::Whole;
                 Poll::Ready(Some(Err(connection_lost())))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.end == End::Whole && self.left() == 0
+        matches!(self, Self::Page { bytes, end: End::Whole } if bytes.as_ref().is_none_or(Bytes::is_empty))
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.end {
-            End::Whole => SizeHint::with_exact(self.left()),
+        let Self::Page { bytes, end } = self else { return SizeHint::default() };
+        let left = bytes.as_ref().map_or(0, Bytes::len) as u64;
+        match end {
+            End::Whole => SizeHint::with_exact(left),
             // More than will come, so that no client takes the cut for the end.
-            End::Cut | End::Break => SizeHint::with_exact(self.left() + 1),
+            End::Cut | End::Break => SizeHint::with_exact(left + 1),
         }
     }
 }

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Two fronts on one state. [`InProcess`] plugs into any `aws-sdk-*` client: no socket, no spawned task, and a paused
-//! tokio clock moves everything. [`Server`] answers any SDK over loopback HTTP/1.1 or h2c. Both hand a request to
+//! tokio clock moves everything. [`Server`] answers any SDK over loopback HTTP/1.1 or h2c. Requests are JSON, or CBOR as
+//! AWS's SDKs for Java send it to Kinesis; `SubscribeToShard` is answered by an [`EventStream`]. Both hand a request to
 //! [`Emulator::call`], which tells the services apart by `X-Amz-Target`, lets [`Faults`] have their say, and asks the
 //! service for its reply at the present time of the [`EmulatorClock`]. The program `kcl-emulator` is a [`Server`] with
 //! options.
@@ -41,6 +42,7 @@ mod clock;
 mod connector;
 mod dynamodb;
 mod emulator;
+mod events;
 mod faults;
 mod front;
 pub mod kinesis;
@@ -52,6 +54,7 @@ mod wire;
 pub use clock::EmulatorClock;
 pub use connector::InProcess;
 pub use emulator::{Builder, Delivery, Emulator};
+pub use events::EventStream;
 pub use faults::{Fault, Faults, Rule};
 pub use kinesis::{Kinesis, Reply};
 pub use limits::Limits;

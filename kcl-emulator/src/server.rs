@@ -46,7 +46,8 @@ impl Server {
         self.local_addr
     }
 
-    /// Takes no new connection, answers the requests under way, and returns when all connections are closed.
+    /// Takes no new connection, answers the requests under way, ends streams of events, and returns when all
+    /// connections are closed.
     pub async fn stop(mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
@@ -76,7 +77,8 @@ async fn serve(stream: TcpStream, emulator: Emulator, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "nodelay failed");
     }
-    let service = service_fn(move |request| answer(emulator.clone(), request));
+    let ending = stop.clone();
+    let service = service_fn(move |request| answer(emulator.clone(), ending.clone(), request));
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
@@ -92,7 +94,11 @@ async fn serve(stream: TcpStream, emulator: Emulator, stop: CancellationToken) {
     }
 }
 
-async fn answer(emulator: Emulator, request: Request<Incoming>) -> io::Result<Response<ReplyBody>> {
+async fn answer(
+    emulator: Emulator,
+    stop: CancellationToken,
+    request: Request<Incoming>,
+) -> io::Result<Response<ReplyBody>> {
     let (parts, body) = request.into_parts();
     if parts.method == Method::GET && parts.uri.path() == "/health" {
         return Ok(plain(StatusCode::OK, "ok\n"));
@@ -114,7 +120,7 @@ async fn answer(emulator: Emulator, request: Request<Incoming>) -> io::Result<Re
         status = response.status().as_u16(),
         "answered"
     );
-    Ok(response)
+    Ok(response.map(|body| body.until(stop)))
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<ReplyBody> {

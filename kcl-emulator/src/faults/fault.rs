@@ -34,16 +34,55 @@ pub enum Fault {
         /// Text for people.
         message: String,
     },
-    /// The request takes effect, then the connection breaks after this many bytes of the reply's body.
-    ///
-    /// It counts the bytes of one whole reply; an event stream, once there is one, is cut the same way.
+    /// The request takes effect, then the connection breaks after this many bytes of the reply's body, of a stream of
+    /// events too.
     CutBody {
         /// Bytes that still reach the caller. A body that is not longer arrives whole, and still ends in an error.
         at: usize,
     },
+    /// The connection of a stream of events breaks after some events.
+    CutStream {
+        /// Events that arrive, besides the initial response.
+        events: usize,
+    },
+    /// A stream of events falls silent: its connection stays open and nothing more comes.
+    Silence {
+        /// Events that arrive, besides the initial response.
+        events: usize,
+    },
+    /// A stream of events ends with an exception, such as `InternalFailureException` or `ResourceNotFoundException`.
+    StreamError {
+        /// Events that arrive, besides the initial response.
+        events: usize,
+        /// AWS's error name.
+        error: String,
+        /// Text for people.
+        message: String,
+    },
+    /// Whatever a stream of events sends arrives this much later, also once another subscription has its shard.
+    LateEvents(Duration),
 }
 
 impl Fault {
+    /// Whether it befalls streams of events only.
+    pub(crate) fn needs_events(&self) -> bool {
+        match self {
+            Self::CutStream { .. }
+            | Self::Silence { .. }
+            | Self::StreamError { .. }
+            | Self::LateEvents(_) => true,
+            Self::Latency(_)
+            | Self::LateReply(_)
+            | Self::Throttle
+            | Self::ErrorBefore(_)
+            | Self::ErrorAfter
+            | Self::LostBefore
+            | Self::LostAfter
+            | Self::Custom { .. }
+            | Self::CutBody { .. } => false,
+        }
+    }
+
     /// The name under which [`Faults::counts`](crate::Faults::counts) counts it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -57,6 +96,10 @@ impl Fault {
             Self::LostAfter => "lost_after",
             Self::Custom { .. } => "custom",
             Self::CutBody { .. } => "cut_body",
+            Self::CutStream { .. } => "cut_stream",
+            Self::Silence { .. } => "silence",
+            Self::StreamError { .. } => "stream_error",
+            Self::LateEvents(_) => "late_events",
         }
     }
 }

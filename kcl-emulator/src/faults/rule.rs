@@ -150,8 +150,9 @@ impl ActiveRule {
     }
 
     fn fits(&self, now: SystemTime, call: &Call<'_>) -> bool {
-        let Rule { fault: _, service, operation, body, caller, window, trigger: _ } = &self.rule;
-        service.is_none_or(|service| service == call.service)
+        let Rule { fault, service, operation, body, caller, window, trigger: _ } = &self.rule;
+        (call.operation == "SubscribeToShard" || !fault.needs_events())
+            && service.is_none_or(|service| service == call.service)
             && operation.as_deref().is_none_or(|operation| operation == call.operation)
             && caller.as_deref().is_none_or(|caller| call.caller == Some(caller))
             && window.as_ref().is_none_or(|window| window.contains(&now))

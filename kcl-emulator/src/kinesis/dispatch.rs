@@ -40,10 +40,16 @@ impl Kinesis {
                 self.tell(body, |this, request| this.decrease_retention(now, request))
             }
             "DeleteStream" => self.tell(body, |this, request| this.delete_stream(now, &request)),
+            "DeregisterStreamConsumer" => {
+                self.tell(body, |this, request| this.deregister_consumer(now, &request))
+            }
             "DescribeLimits" => self.ask(body, |this, _: IgnoredAny| Ok(this.describe_limits())),
             "DescribeStream" => self.ask(body, |this, request| this.describe_stream(now, request)),
+            "DescribeStreamConsumer" => {
+                self.ask(body, |this, request| this.describe_consumer(now, &request))
+            }
             "DescribeStreamSummary" => {
-                self.ask(body, |this, request| this.describe_stream_summary(&request))
+                self.ask(body, |this, request| this.describe_stream_summary(now, &request))
             }
             "GetRecords" => self.get_records_request(now, body),
             "GetShardIterator" => {
@@ -53,6 +59,9 @@ impl Kinesis {
                 self.tell(body, |this, request| this.increase_retention(now, request))
             }
             "ListShards" => self.ask(body, |this, request| this.list_shards(now, &request)),
+            "ListStreamConsumers" => {
+                self.ask(body, |this, request| this.list_consumers(now, request))
+            }
             "ListStreams" => self.ask(body, |this, request| this.list_streams(&request)),
             "ListTagsForStream" => {
                 self.ask(body, |this, request| this.list_tags_for_stream(&request))
@@ -60,6 +69,9 @@ impl Kinesis {
             "MergeShards" => self.tell(body, |this, request| this.merge_shards(now, request)),
             "PutRecord" => Ok(body.encode(&self.put_record(now, body.decode()?)?)),
             "PutRecords" => Ok(body.encode(&self.put_records_request(now, body.decode()?)?)),
+            "RegisterStreamConsumer" => {
+                self.ask(body, |this, request| this.register_consumer(now, request))
+            }
             "RemoveTagsFromStream" => self.tell(body, Self::remove_tags_from_stream),
             "SplitShard" => self.tell(body, |this, request| this.split_shard(now, request)),
             "UpdateMaxRecordSize" => self.tell(body, Self::update_max_record_size),
@@ -97,23 +109,27 @@ impl Kinesis {
 
 /// Every operation above.
 #[cfg(test)]
-pub(crate) const OPERATIONS: [&str; 21] = [
+pub(crate) const OPERATIONS: [&str; 25] = [
     "AddTagsToStream",
     "CreateStream",
     "DecreaseStreamRetentionPeriod",
     "DeleteStream",
+    "DeregisterStreamConsumer",
     "DescribeLimits",
     "DescribeStream",
+    "DescribeStreamConsumer",
     "DescribeStreamSummary",
     "GetRecords",
     "GetShardIterator",
     "IncreaseStreamRetentionPeriod",
     "ListShards",
+    "ListStreamConsumers",
     "ListStreams",
     "ListTagsForStream",
     "MergeShards",
     "PutRecord",
     "PutRecords",
+    "RegisterStreamConsumer",
     "RemoveTagsFromStream",
     "SplitShard",
     "UpdateMaxRecordSize",

@@ -58,9 +58,6 @@ pub(super) struct Position {
     pub(super) index: u64,
 }
 
-const TYPES: [&str; 5] =
-    ["AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"];
-
 impl Kinesis {
     /// `GetShardIterator` for the shard with the number at the end of `shard_id`.
     ///
@@ -97,11 +94,8 @@ impl Kinesis {
         checks.present("shardId", shard_id.as_ref());
         checks.name("shardId", shard_id.as_deref());
         checks.present("shardIteratorType", shard_iterator_type.as_ref());
-        checks.one_of("shardIteratorType", shard_iterator_type.as_deref(), &TYPES);
-        let number = starting_sequence_number.as_deref();
-        checks.check(number.is_none_or(well_formed), "startingSequenceNumber", || {
-            r"Member must satisfy regular expression pattern: 0|([1-9]\d{0,128})".to_owned()
-        });
+        let (kind, number) = (shard_iterator_type.as_deref(), starting_sequence_number.as_deref());
+        checks.start("shardIteratorType", kind, "startingSequenceNumber", number);
         checks.finish()?;
         let stream = self.named(&target)?;
         let shard = shard_number(&shard_id.unwrap_or_default(), &stream, &self.account)?;
@@ -144,7 +138,13 @@ impl Kinesis {
 }
 
 impl Start {
-    fn index(&self, shard: &Shard, now: Time, stream: &str, account: &str) -> Result<u64, Error> {
+    pub(super) fn index(
+        &self,
+        shard: &Shard,
+        now: Time,
+        stream: &str,
+        account: &str,
+    ) -> Result<u64, Error> {
         match self {
             Self::TrimHorizon => Ok(0),
             Self::Latest => Ok(shard.tip()),
@@ -195,7 +195,7 @@ impl Position {
     }
 }
 
-fn start_of(
+pub(super) fn start_of(
     kind: &str,
     number: Option<&str>,
     timestamp: Option<Timestamp>,
@@ -255,12 +255,4 @@ fn foreign(text: &str, shard: &Shard, stream: &str, account: &str) -> Error {
         "StartingSequenceNumber {text} used in GetShardIterator on shard {id} in stream {stream} under account \
          {account} is invalid because it did not come from this stream."
     ))
-}
-
-fn well_formed(number: &str) -> bool {
-    number == "0"
-        || (!number.is_empty()
-            && number.len() <= 129
-            && !number.starts_with('0')
-            && number.bytes().all(|b| b.is_ascii_digit()))
 }

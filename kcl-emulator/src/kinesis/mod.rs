@@ -9,10 +9,16 @@
 //! Records are encoded as JSON once, when they are put; a page is their concatenation. A page in CBOR is made from the
 //! same when it is read.
 //!
-//! Not here: consumers with `SubscribeToShard`, encryption, channels, resource policies, enhanced monitoring. Their
+//! `SubscribeToShard` is answered by more than a reply: [`Kinesis::subscribe`] opens a subscription,
+//! [`Kinesis::next_event`] says what it sends next or when to ask again, and [`Kinesis::take_woken`] names those that
+//! need not wait so long.
+//!
+//! Not here: encryption, channels, resource policies, enhanced monitoring. Their
 //! operations are answered with `UnknownOperationException`.
 
 mod bucket;
+mod consumer;
+mod consumers;
 mod describe;
 mod dispatch;
 mod error;
@@ -30,6 +36,8 @@ mod settings;
 mod shard;
 mod stream;
 mod streams;
+mod subscribe;
+mod subscription;
 mod tags;
 mod target;
 #[cfg(test)]
@@ -53,12 +61,16 @@ pub use put::{Entry, Put};
 pub use read::{ChildShard, Page};
 pub use record::Record;
 pub use sequence::SequenceNumber;
+pub use subscription::{Step, SubscriptionId};
 
 use crate::{Limits, Protocol};
 use dispatch::Request;
 use stream::{Status, Stream};
+use subscription::Subscriptions;
 use time::Time;
 use token::Sealer;
+
+const CONSUMER_TRANSITION: Duration = Duration::from_millis(500);
 
 /// An HTTP reply of the service: what a front writes to the wire.
 #[derive(Debug, Clone)]
@@ -109,6 +121,9 @@ pub struct Kinesis {
     streams: BTreeMap<String, Stream>,
     /// When which stream's transition ends.
     transitions: BTreeSet<(Time, String)>,
+    consumer_transition: Duration,
+    push_delay: Duration,
+    subscriptions: Subscriptions,
     generations: u64,
 }
 
@@ -128,6 +143,9 @@ impl Kinesis {
             transition: Duration::ZERO,
             streams: BTreeMap::new(),
             transitions: BTreeSet::new(),
+            consumer_transition: CONSUMER_TRANSITION,
+            push_delay: Duration::ZERO,
+            subscriptions: Subscriptions::default(),
             generations: 0,
         }
     }
@@ -137,6 +155,20 @@ impl Kinesis {
     #[must_use]
     pub fn with_transition(mut self, delay: Duration) -> Self {
         self.transition = delay;
+        self
+    }
+
+    /// How long a consumer stays `CREATING` or `DELETING`. Default: half a second.
+    #[must_use]
+    pub fn with_consumer_transition(mut self, delay: Duration) -> Self {
+        self.consumer_transition = delay;
+        self
+    }
+
+    /// How long a record is in its shard before a subscription sends it. Default: zero. AWS takes some 70 ms.
+    #[must_use]
+    pub fn with_push_delay(mut self, delay: Duration) -> Self {
+        self.push_delay = delay;
         self
     }
 
@@ -169,6 +201,7 @@ impl Kinesis {
             && *until <= now
             && let Some((until, name)) = self.transitions.pop_first()
         {
+            self.subscriptions.wake_stream(&name);
             let Some(stream) = self.streams.get_mut(&name) else {
                 continue;
             };
@@ -193,6 +226,7 @@ impl Kinesis {
         if let Some(stream) = self.streams.get_mut(name) {
             stream.status = status(until);
             self.transitions.insert((until, name.to_owned()));
+            self.subscriptions.wake_stream(name);
         }
         self.settle(now);
     }

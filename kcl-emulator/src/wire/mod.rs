@@ -5,6 +5,7 @@
 //! hide what differs between codecs.
 
 mod cbor;
+pub(crate) mod event_stream;
 pub(crate) mod json;
 
 use std::borrow::Cow;

@@ -12,7 +12,7 @@ use super::Protocol;
 use crate::{Kinesis, Limits};
 
 /// Members whose values are times.
-const TIMES: [&str; 3] = ["Timestamp", "StreamCreationTimestamp", "ApproximateArrivalTimestamp"];
+const TIMES: [&str; 2] = ["Timestamp", "StreamCreationTimestamp"];
 const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/s";
 const START: u64 = 1_700_000_000;
 
@@ -165,6 +165,10 @@ fn every_operation_answers_in_cbor_what_it_answers_in_json() {
         "UpdateStreamMode",
         json!({"StreamARN": ARN, "StreamModeDetails": {"StreamMode": "ON_DEMAND"}}),
     );
+    pair.ok("RegisterStreamConsumer", json!({"StreamARN": ARN, "ConsumerName": "c"}));
+    pair.ok("DescribeStreamConsumer", json!({"StreamARN": ARN, "ConsumerName": "c"}));
+    pair.ok("ListStreamConsumers", json!({"StreamARN": ARN}));
+    pair.ok("DeregisterStreamConsumer", json!({"StreamARN": ARN, "ConsumerName": "c"}));
     pair.ok("DeleteStream", s(json!({"EnforceConsumerDeletion": true})));
     let operations = BTreeSet::from(crate::kinesis::OPERATIONS.map(str::to_owned));
     assert_eq!(pair.asked, operations);
