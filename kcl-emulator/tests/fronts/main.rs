@@ -4,6 +4,7 @@
 
 mod binary;
 mod determinism;
+mod fanout;
 mod faults;
 mod lease_table;
 mod server;
