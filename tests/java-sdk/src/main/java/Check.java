@@ -2,7 +2,9 @@ import java.net.URI;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.CompletionException;
 import java.util.stream.IntStream;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
@@ -11,6 +13,7 @@ import software.amazon.awssdk.core.interceptor.Context;
 import software.amazon.awssdk.core.interceptor.ExecutionAttributes;
 import software.amazon.awssdk.core.interceptor.ExecutionInterceptor;
 import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
 import software.amazon.awssdk.services.kinesis.KinesisClient;
 import software.amazon.awssdk.services.kinesis.model.*;
 import software.amazon.awssdk.services.kinesis.model.Record;
@@ -18,23 +21,33 @@ import software.amazon.awssdk.services.kinesis.model.Record;
 /** A stock client with its own defaults, CBOR among them, against the server at the endpoint given. */
 public final class Check {
     private static final String STREAM = "java";
-    private static final List<String> contentTypes = new ArrayList<>();
+    private static final StaticCredentialsProvider CREDENTIALS =
+        StaticCredentialsProvider.create(AwsBasicCredentials.create("java", "secret"));
+    private static final List<String> contentTypes = Collections.synchronizedList(new ArrayList<>());
 
     public static void main(String[] arguments) {
         URI endpoint = URI.create(arguments[0]);
         try (KinesisClient kinesis = KinesisClient.builder()
                 .endpointOverride(endpoint)
                 .region(Region.US_EAST_1)
-                .credentialsProvider(StaticCredentialsProvider.create(AwsBasicCredentials.create("java", "secret")))
+                .credentialsProvider(CREDENTIALS)
                 .overrideConfiguration(c -> c.addExecutionInterceptor(new Watch()))
                 .build()) {
             streams(kinesis);
             records(kinesis);
             errors(kinesis);
+            try (KinesisAsyncClient async = KinesisAsyncClient.builder()
+                    .endpointOverride(endpoint)
+                    .region(Region.US_EAST_1)
+                    .credentialsProvider(CREDENTIALS)
+                    .overrideConfiguration(c -> c.addExecutionInterceptor(new Watch()))
+                    .build()) {
+                fanOut(kinesis, async);
+            }
             kinesis.deleteStream(b -> b.streamName(STREAM).enforceConsumerDeletion(true));
         }
         check(contentTypes.stream().allMatch("application/x-amz-cbor-1.1"::equals), "spoke " + contentTypes);
-        System.out.println("ok: " + contentTypes.size() + " requests, all in CBOR");
+        System.out.println("ok: " + contentTypes.size() + " requests and replies, all in CBOR, and a stream of events");
     }
 
     private static void streams(KinesisClient kinesis) {
@@ -85,6 +98,37 @@ public final class Check {
         }
     }
 
+    /** By the client that the Java KCL uses: HTTP/2, without TLS by prior knowledge. */
+    private static void fanOut(KinesisClient kinesis, KinesisAsyncClient async) {
+        String stream = kinesis.describeStreamSummary(b -> b.streamName(STREAM))
+            .streamDescriptionSummary().streamARN();
+        String consumer = kinesis.registerStreamConsumer(b -> b.streamARN(stream).consumerName("java"))
+            .consumer().consumerARN();
+        while (kinesis.describeStreamConsumer(b -> b.consumerARN(consumer)).consumerDescription()
+                .consumerStatus() != ConsumerStatus.ACTIVE) {
+            Thread.onSpinWait();
+        }
+        List<SubscribeToShardEvent> events = Collections.synchronizedList(new ArrayList<>());
+        SubscribeToShardResponseHandler handler = SubscribeToShardResponseHandler.builder()
+            .subscriber(event -> events.add((SubscribeToShardEvent) event))
+            .build();
+        // The shard was split: it ends, and so does the stream of events.
+        async.subscribeToShard(b -> b.consumerARN(consumer).shardId("shardId-000000000000")
+            .startingPosition(p -> p.type(ShardIteratorType.TRIM_HORIZON)), handler).join();
+        check(events.get(0).records().size() == 100, events);
+        check(events.get(0).records().get(7).partitionKey().equals("k7"), events);
+        near(events.get(0).records().get(7).approximateArrivalTimestamp());
+        SubscribeToShardEvent last = events.get(events.size() - 1);
+        check(last.continuationSequenceNumber() == null && last.childShards().size() == 2, last);
+        try {
+            async.subscribeToShard(b -> b.consumerARN(consumer).shardId("shardId-000000000000")
+                .startingPosition(p -> p.type(ShardIteratorType.LATEST)), handler).join();
+            check(false, "subscribed twice");
+        } catch (CompletionException error) {
+            check(error.getCause() instanceof ResourceInUseException, error);
+        }
+    }
+
     private static List<Record> read(KinesisClient kinesis, GetShardIteratorRequest.Builder start) {
         String iterator = iterator(kinesis, start);
         return kinesis.getRecords(b -> b.shardIterator(iterator)).records();
@@ -105,10 +149,13 @@ public final class Check {
         }
     }
 
-    /** What the requests and the replies were written in. */
+    /** What requests and replies were written in, but for SubscribeToShard, which the client asks for in JSON. */
     private static final class Watch implements ExecutionInterceptor {
         @Override
         public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes attributes) {
+            if (context.request() instanceof SubscribeToShardRequest) {
+                return;
+            }
             contentTypes.add(context.httpRequest().firstMatchingHeader("Content-Type").orElse("none"));
             contentTypes.add(context.httpResponse().firstMatchingHeader("Content-Type").orElse("none"));
         }
