@@ -21,7 +21,7 @@ use crate::front;
 use crate::kinesis::{Step, SubscriptionId};
 use crate::{
     EmulatorClock, EventStream, Fault, Faults, InProcess, Kinesis, Limits, Protocol, Reply, Server,
-    Service,
+    ServerOptions, Service,
 };
 
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -124,7 +124,15 @@ impl Emulator {
     /// # Errors
     /// If the address cannot be bound.
     pub async fn serve(&self, addr: SocketAddr) -> io::Result<Server> {
-        Server::start(self.clone(), addr).await
+        self.serve_with(addr, ServerOptions::default()).await
+    }
+
+    /// [`serve`](Self::serve) with options, such as TLS.
+    ///
+    /// # Errors
+    /// If the address cannot be bound, or no certificate can be made.
+    pub async fn serve_with(&self, addr: SocketAddr, options: ServerOptions) -> io::Result<Server> {
+        Server::start(self.clone(), addr, options).await
     }
 
     /// Answers one request as both fronts do. `target` is the value of `X-Amz-Target`.

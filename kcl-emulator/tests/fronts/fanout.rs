@@ -107,7 +107,7 @@ fn since(emulator: &Emulator, start: SystemTime) -> Duration {
 }
 
 /// Records, a put that is pushed, a takeover, a shard's end, a deregistration.
-async fn life_of_a_consumer(client: &Client) {
+pub(crate) async fn life_of_a_consumer(client: &Client) {
     let arn = consumer(client).await;
     put(client, "a").await;
     let mut events = subscribe(client, &arn, ShardIteratorType::TrimHorizon).await.unwrap();

@@ -10,6 +10,7 @@ mod lease_table;
 mod server;
 mod stream;
 mod table;
+mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
