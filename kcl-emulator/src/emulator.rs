@@ -20,8 +20,8 @@ use crate::faults::{Call, Verdict, failed, throttled};
 use crate::front;
 use crate::kinesis::{Step, SubscriptionId};
 use crate::{
-    EmulatorClock, EventStream, Fault, Faults, InProcess, Kinesis, Limits, Protocol, Reply, Server,
-    ServerOptions, Service,
+    Delivery, EmulatorClock, EventStream, Fault, Faults, InProcess, Kinesis, Limits, Protocol,
+    Server, ServerOptions, Service,
 };
 
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -263,33 +263,6 @@ impl Emulator {
             None => {
                 operations.insert(operation.to_owned(), 1);
             }
-        }
-    }
-}
-
-/// What reaches the caller of a request.
-#[derive(Debug)]
-pub enum Delivery {
-    /// The whole reply.
-    Whole(Reply),
-    /// The reply up to the end of this body; then the connection breaks.
-    Cut(Reply),
-    /// Events, until one of the two ends it.
-    Stream(EventStream),
-    /// The connection breaks without a reply.
-    Lost,
-}
-
-impl Delivery {
-    /// What a fault after the effect makes of it.
-    fn troubled(self, fault: Fault) -> Self {
-        match (self, fault) {
-            (Self::Stream(events), fault) => Self::Stream(events.with_trouble(fault)),
-            (Self::Whole(mut reply), Fault::CutBody { at }) => {
-                reply.body.truncate(at);
-                Self::Cut(reply)
-            }
-            (delivery, _) => delivery,
         }
     }
 }

@@ -40,6 +40,7 @@
 
 mod clock;
 mod connector;
+mod delivery;
 mod dynamodb;
 mod emulator;
 mod events;
@@ -55,7 +56,8 @@ mod wire;
 
 pub use clock::EmulatorClock;
 pub use connector::InProcess;
-pub use emulator::{Builder, Delivery, Emulator};
+pub use delivery::Delivery;
+pub use emulator::{Builder, Emulator};
 pub use events::EventStream;
 pub use faults::{Fault, Faults, Rule};
 pub use kinesis::{Kinesis, Reply};

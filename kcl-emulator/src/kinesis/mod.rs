@@ -201,7 +201,6 @@ impl Kinesis {
             && *until <= now
             && let Some((until, name)) = self.transitions.pop_first()
         {
-            self.subscriptions.wake_stream(&name);
             let Some(stream) = self.streams.get_mut(&name) else {
                 continue;
             };

@@ -8,6 +8,7 @@ mod resharding;
 mod retention;
 mod shapes;
 mod streams;
+mod subscription_ends;
 mod subscriptions;
 
 use std::time::{Duration, SystemTime};
