@@ -26,6 +26,10 @@ quickstart:
 boto3:
     bash tests/boto3/run.sh
 
+# The emulator against AWS's SDK for Java, with the SDK's own defaults.
+java-sdk:
+    bash tests/java-sdk/run.sh
+
 # Framework overhead, memory and the emulator's speed, each as a ratio of one run.
 bench *ARGS:
     cargo run --release -p kcl-bench -- {{ARGS}}

@@ -12,7 +12,7 @@ use http::Response;
 use http_body_util::BodyExt;
 
 use crate::front::{self, Head, ReplyBody};
-use crate::{Delivery, Emulator, Service};
+use crate::{Delivery, Emulator};
 
 /// Carries an SDK client's requests to an [`Emulator`] in the same process, on the caller's task.
 ///
@@ -31,12 +31,8 @@ impl InProcess {
     ///
     /// # Errors
     /// If the connection broke before there was a reply.
-    pub fn hand_over(
-        &self,
-        service: Service,
-        delivery: Delivery,
-    ) -> Result<HttpResponse, ConnectorError> {
-        let response = front::hand_over(&self.emulator, service, delivery);
+    pub fn hand_over(&self, delivery: Delivery) -> Result<HttpResponse, ConnectorError> {
+        let response = front::hand_over(&self.emulator, delivery);
         to_sdk(response.map_err(|error| ConnectorError::io(error.into()))?)
     }
 }

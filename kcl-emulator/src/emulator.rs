@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -17,7 +18,11 @@ use aws_types::region::Region;
 use crate::dynamodb::DynamoDb;
 use crate::faults::{Call, Verdict, failed, throttled};
 use crate::front;
-use crate::{EmulatorClock, Fault, Faults, InProcess, Kinesis, Limits, Reply, Server, Service};
+use crate::kinesis::{Step, SubscriptionId};
+use crate::{
+    Delivery, EmulatorClock, EventStream, Fault, Faults, InProcess, Kinesis, Limits, Protocol,
+    Reply, Server, ServerOptions, Service,
+};
 
 pub(crate) const ACCOUNT: &str = "000000000000";
 pub(crate) const REGION: &str = "us-east-1";
@@ -32,6 +37,8 @@ pub struct Emulator {
 struct Shared {
     clock: EmulatorClock,
     kinesis: Mutex<Kinesis>,
+    /// Who reads which subscription. Taken only while [`Shared::kinesis`] is held.
+    readers: Mutex<BTreeMap<SubscriptionId, Waker>>,
     dynamodb: Mutex<DynamoDb>,
     faults: Faults,
     counts: Mutex<BTreeMap<Service, BTreeMap<String, u64>>>,
@@ -84,7 +91,12 @@ impl Emulator {
     /// `act` holds the state alone: a call to the emulator from inside it never returns.
     pub fn with_kinesis<T>(&self, act: impl FnOnce(&mut Kinesis, SystemTime) -> T) -> T {
         let now = self.shared.clock.now();
-        act(&mut lock(&self.shared.kinesis), now)
+        let mut kinesis = lock(&self.shared.kinesis);
+        let result = act(&mut kinesis, now);
+        let woken = self.woken(&mut kinesis);
+        drop(kinesis);
+        woken.into_iter().for_each(Waker::wake);
+        result
     }
 
     /// Answers one request at once, past counts and faults. `target` is the value of `X-Amz-Target`.
@@ -93,9 +105,16 @@ impl Emulator {
     #[must_use]
     pub fn reply(&self, target: &str, body: &[u8]) -> Reply {
         let Some((service, operation)) = Service::parse_target(target) else {
-            return front::unknown_operation(Service::Kinesis);
+            return front::unknown_operation(Protocol::Json, Service::Kinesis);
         };
-        self.effect(service, operation, body)
+        match service {
+            Service::Kinesis => {
+                self.with_kinesis(|kinesis, now| kinesis.call(now, operation, body))
+            }
+            Service::DynamoDb => {
+                lock(&self.shared.dynamodb).call(self.shared.clock.now(), operation, body)
+            }
+        }
     }
 
     /// How many requests arrived for each operation, by IAM action name: `dynamodb:UpdateItem`.
@@ -123,54 +142,70 @@ impl Emulator {
     /// # Errors
     /// If the address cannot be bound.
     pub async fn serve(&self, addr: SocketAddr) -> io::Result<Server> {
-        Server::start(self.clone(), addr).await
+        self.serve_with(addr, ServerOptions::default()).await
+    }
+
+    /// [`serve`](Self::serve) with options, such as TLS.
+    ///
+    /// # Errors
+    /// If the address cannot be bound, or no certificate can be made.
+    pub async fn serve_with(&self, addr: SocketAddr, options: ServerOptions) -> io::Result<Server> {
+        Server::start(self.clone(), addr, options).await
     }
 
     /// Answers one request as both fronts do. `target` is the value of `X-Amz-Target`.
     pub async fn call(&self, target: &str, body: &[u8]) -> Delivery {
-        self.call_as(None, target, body).await
+        self.call_as(Protocol::Json, None, target, body).await
     }
 
     pub(crate) async fn call_as(
         &self,
+        protocol: Protocol,
         caller: Option<&str>,
         target: &str,
         body: &[u8],
     ) -> Delivery {
         let Some((service, operation)) = Service::parse_target(target) else {
-            return Delivery::Whole(front::unknown_operation(Service::Kinesis));
+            return Delivery::Whole(front::unknown_operation(protocol, Service::Kinesis));
         };
         self.count(service, operation);
-        let source = self.source(service, operation, body);
-        let call = Call { service, operation, caller, body, source: source.as_ref() };
-        let Verdict { latency, late_reply, fault } =
+        let mut call = Call { service, operation, protocol, caller, body, source: None };
+        let source = self.source(&call);
+        call.source = source.as_ref();
+        let Verdict { latency, late_reply, late_events, fault } =
             self.shared.faults.judge(self.shared.clock.now(), &call);
         wait(latency).await;
-        let effect = || self.effect(service, operation, body);
         let delivery = match fault {
-            None | Some(Fault::Latency(_) | Fault::LateReply(_)) => Delivery::Whole(effect()),
-            Some(Fault::Throttle) => Delivery::Whole(throttled(service)),
-            Some(Fault::ErrorBefore(status)) => Delivery::Whole(failed(service, status)),
+            None | Some(Fault::Latency(_) | Fault::LateReply(_) | Fault::LateEvents(_)) => {
+                self.effect(&call)
+            }
+            Some(Fault::Throttle) => Delivery::Whole(throttled(service, protocol)),
+            Some(Fault::ErrorBefore(status)) => Delivery::Whole(failed(service, protocol, status)),
             Some(Fault::ErrorAfter) => {
-                effect();
-                Delivery::Whole(failed(service, 500))
+                self.effect(&call);
+                Delivery::Whole(failed(service, protocol, 500))
             }
             Some(Fault::LostBefore) => Delivery::Lost,
             Some(Fault::LostAfter) => {
-                effect();
+                self.effect(&call);
                 Delivery::Lost
             }
             Some(Fault::Custom { status, error, message }) => {
-                Delivery::Whole(front::error(service, status, &error, Some(&message)))
+                let message = Some(message.as_str());
+                Delivery::Whole(front::error_in(protocol, service, status, &error, message))
             }
-            Some(Fault::CutBody { at }) => {
-                let mut reply = effect();
-                reply.body.truncate(at);
-                Delivery::Cut(reply)
-            }
+            Some(
+                fault @ (Fault::CutBody { .. }
+                | Fault::CutStream { .. }
+                | Fault::Silence { .. }
+                | Fault::StreamError { .. }),
+            ) => self.effect(&call).troubled(fault),
         };
         wait(late_reply).await;
-        delivery
+        match delivery {
+            Delivery::Stream(events) => Delivery::Stream(events.with_delay(late_events)),
+            Delivery::Whole(_) | Delivery::Cut(_) | Delivery::Lost => delivery,
+        }
     }
 
     /// A request id in AWS's shape, the same in every run.
@@ -179,22 +214,63 @@ impl Emulator {
         format!("00000000-0000-4000-8000-{number:012x}")
     }
 
-    fn effect(&self, service: Service, operation: &str, body: &[u8]) -> Reply {
-        let now = self.shared.clock.now();
-        match service {
-            Service::Kinesis => lock(&self.shared.kinesis).call(now, operation, body),
-            Service::DynamoDb => lock(&self.shared.dynamodb).call(now, operation, body),
+    /// What the subscription `id` does next. `reader` is woken when it need not wait any longer.
+    pub(crate) fn next_event(&self, id: SubscriptionId, reader: &Waker) -> Step {
+        self.with_kinesis(|kinesis, now| {
+            let step = kinesis.next_event(now, id);
+            let mut readers = lock(&self.shared.readers);
+            match &step {
+                Step::Wait(_) => readers.insert(id, reader.clone()),
+                Step::Send(_) | Step::End => readers.remove(&id),
+            };
+            step
+        })
+    }
+
+    pub(crate) fn unsubscribe(&self, id: SubscriptionId) {
+        self.with_kinesis(|kinesis, _| kinesis.unsubscribe(id));
+        lock(&self.shared.readers).remove(&id);
+    }
+
+    fn effect(&self, call: &Call<'_>) -> Delivery {
+        let Call { service, operation, protocol, body, .. } = *call;
+        Delivery::Whole(match service {
+            Service::Kinesis if operation == "SubscribeToShard" => {
+                let opened =
+                    self.with_kinesis(|kinesis, now| kinesis.subscribe(protocol, now, body));
+                match opened {
+                    Ok(id) => {
+                        return Delivery::Stream(EventStream::new(self.clone(), id, protocol));
+                    }
+                    Err(refusal) => refusal,
+                }
+            }
+            Service::Kinesis => {
+                self.with_kinesis(|kinesis, now| kinesis.call_in(protocol, now, operation, body))
+            }
+            Service::DynamoDb => {
+                lock(&self.shared.dynamodb).call(self.shared.clock.now(), operation, body)
+            }
+        })
+    }
+
+    /// The readers of subscriptions that have something to do.
+    fn woken(&self, kinesis: &mut Kinesis) -> Vec<Waker> {
+        let woken = kinesis.take_woken();
+        if woken.is_empty() {
+            return Vec::new();
         }
+        let mut readers = lock(&self.shared.readers);
+        woken.iter().filter_map(|id| readers.remove(id)).collect()
     }
 
     /// The stream and the shard that a `GetRecords` reads, if a rule may ask for them.
-    fn source(&self, service: Service, operation: &str, body: &[u8]) -> Option<(String, String)> {
-        if (service, operation) != (Service::Kinesis, "GetRecords") || !self.faults().read_bodies()
-        {
+    fn source(&self, call: &Call<'_>) -> Option<(String, String)> {
+        let reads = (call.service, call.operation) == (Service::Kinesis, "GetRecords");
+        if !reads || !self.faults().read_bodies() {
             return None;
         }
-        let request: serde_json::Value = serde_json::from_slice(body).ok()?;
-        lock(&self.shared.kinesis).source_of(request["ShardIterator"].as_str()?)
+        lock(&self.shared.kinesis).source_of(call.protocol, call.body)
     }
 
     fn count(&self, service: Service, operation: &str) {
@@ -209,17 +285,6 @@ impl Emulator {
     }
 }
 
-/// What reaches the caller of a request.
-#[derive(Debug, Clone)]
-pub enum Delivery {
-    /// The whole reply.
-    Whole(Reply),
-    /// The reply up to the end of this body; then the connection breaks.
-    Cut(Reply),
-    /// The connection breaks without a reply.
-    Lost,
-}
-
 /// Describes an [`Emulator`]; everything has a default.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -227,6 +292,7 @@ pub struct Builder {
     seed: u64,
     limits: Limits,
     clock: Option<EmulatorClock>,
+    push_delay: Duration,
 }
 
 impl Builder {
@@ -248,14 +314,22 @@ impl Builder {
         self
     }
 
+    /// How long a record is in its shard before a subscription sends it. Default: zero. AWS takes some 70 ms.
+    pub fn push_delay(mut self, delay: Duration) -> Self {
+        self.push_delay = delay;
+        self
+    }
+
     /// An emulator without streams and tables.
     #[must_use]
     pub fn build(self) -> Emulator {
-        let Self { seed, limits, clock } = self;
+        let Self { seed, limits, clock, push_delay } = self;
+        let kinesis = Kinesis::new(ACCOUNT, REGION, limits, seed).with_push_delay(push_delay);
         let clock = clock.unwrap_or_default();
         let shared = Shared {
             clock,
-            kinesis: Mutex::new(Kinesis::new(ACCOUNT, REGION, limits, seed)),
+            kinesis: Mutex::new(kinesis),
+            readers: Mutex::default(),
             dynamodb: Mutex::new(DynamoDb::new(clock, seed)),
             faults: Faults::new(seed),
             counts: Mutex::default(),
@@ -267,7 +341,7 @@ impl Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { seed: 0, limits: Limits::aws(), clock: None }
+        Self { seed: 0, limits: Limits::aws(), clock: None, push_delay: Duration::ZERO }
     }
 }
 

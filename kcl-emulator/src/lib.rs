@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Two fronts on one state. [`InProcess`] plugs into any `aws-sdk-*` client: no socket, no spawned task, and a paused
-//! tokio clock moves everything. [`Server`] answers any SDK over loopback HTTP/1.1 or h2c. Both hand a request to
+//! tokio clock moves everything. [`Server`] answers any SDK over loopback HTTP/1.1 or HTTP/2, also with TLS. Requests are JSON, or CBOR as
+//! AWS's SDKs for Java send it to Kinesis; `SubscribeToShard` is answered by an [`EventStream`]. Both hand a request to
 //! [`Emulator::call`], which tells the services apart by `X-Amz-Target`, lets [`Faults`] have their say, and asks the
 //! service for its reply at the present time of the [`EmulatorClock`]. The program `kcl-emulator` is a [`Server`] with
 //! options.
@@ -39,21 +40,28 @@
 
 mod clock;
 mod connector;
+mod delivery;
 mod dynamodb;
 mod emulator;
+mod events;
 mod faults;
 mod front;
 pub mod kinesis;
 mod limits;
 mod server;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
 mod wire;
 
 pub use clock::EmulatorClock;
 pub use connector::InProcess;
-pub use emulator::{Builder, Delivery, Emulator};
+pub use delivery::Delivery;
+pub use emulator::{Builder, Emulator};
+pub use events::EventStream;
 pub use faults::{Fault, Faults, Rule};
 pub use kinesis::{Kinesis, Reply};
 pub use limits::Limits;
-pub use server::Server;
+pub use server::{Server, ServerOptions};
 pub use target::Service;
+pub use wire::Protocol;

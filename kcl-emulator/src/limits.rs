@@ -12,18 +12,30 @@ pub struct Limits {
     pub writes: bool,
     /// `GetShardIterator`: 5 calls a second for each shard.
     pub iterators: bool,
+    /// `RegisterStreamConsumer`, `DeregisterStreamConsumer`, `ListStreamConsumers`: 5 calls a second for each stream,
+    /// `DescribeStreamConsumer`: 20.
+    pub consumers: bool,
+    /// `SubscribeToShard`: one call and 2 MiB a second for each consumer and shard. That a subscription has its shard
+    /// for itself for five seconds is no rate, and always holds.
+    pub subscriptions: bool,
 }
 
 impl Limits {
     /// Everything that AWS enforces.
     #[must_use]
     pub fn aws() -> Self {
-        Self { reads: true, writes: true, iterators: true }
+        Self { reads: true, writes: true, iterators: true, consumers: true, subscriptions: true }
     }
 
     /// No limit on rates. Limits on shapes (500 entries, 1 MiB records) stay.
     #[must_use]
     pub fn none() -> Self {
-        Self { reads: false, writes: false, iterators: false }
+        Self {
+            reads: false,
+            writes: false,
+            iterators: false,
+            consumers: false,
+            subscriptions: false,
+        }
     }
 }

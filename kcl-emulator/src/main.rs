@@ -1,12 +1,14 @@
 //! `kcl-emulator`: Kinesis and DynamoDB on a loopback port, for any SDK.
 
 use std::error::Error;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Parser;
-use kcl_emulator::{Emulator, Limits, Reply};
+use kcl_emulator::{Emulator, Limits, Reply, ServerOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +26,14 @@ struct Arguments {
     /// Address to listen on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
+
+    /// Speak TLS with a certificate made for the occasion, and write it, in PEM, to this file for clients to trust
+    #[arg(long, value_name = "FILE")]
+    tls: Option<PathBuf>,
+
+    /// Requests and subscriptions at once on one HTTP/2 connection
+    #[arg(long, default_value_t = 200)]
+    max_concurrent_streams: u32,
 
     /// Do not throttle: no limit on calls, records or bytes a second
     #[arg(long)]
@@ -74,9 +84,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if !arguments.host.is_loopback() {
         tracing::warn!(host = %arguments.host, "anyone who reaches this address can read and write everything");
     }
-    let server = emulator.serve(SocketAddr::new(arguments.host, arguments.port)).await?;
+    let mut options =
+        ServerOptions::default().max_concurrent_streams(arguments.max_concurrent_streams);
+    if arguments.tls.is_some() {
+        options = options.tls();
+    }
+    let address = SocketAddr::new(arguments.host, arguments.port);
+    let server = emulator.serve_with(address, options).await?;
+    let mut scheme = "http";
+    if let (Some(file), Some(certificate)) = (&arguments.tls, server.certificate()) {
+        fs::write(file, certificate)?;
+        scheme = "https";
+    }
     let mut stdout = io::stdout();
-    writeln!(stdout, "listening on http://{}", server.local_addr())?;
+    writeln!(stdout, "listening on {scheme}://{}", server.local_addr())?;
     stdout.flush()?;
 
     tokio::select! {
@@ -91,7 +112,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 fn create(emulator: &Emulator, stream: &StreamArgument) -> Result<(), String> {
     let request = serde_json::json!({ "StreamName": stream.name, "ShardCount": stream.shards });
-    let Reply { status, error, body } = emulator.with_kinesis(|kinesis, now| {
+    let Reply { status, error, body, .. } = emulator.with_kinesis(|kinesis, now| {
         kinesis.call(now, "CreateStream", request.to_string().as_bytes())
     });
     if status == 200 {

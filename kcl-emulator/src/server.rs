@@ -1,4 +1,4 @@
-//! The loopback front: HTTP/1.1 with keep-alive, and HTTP/2 without TLS.
+//! The loopback front: HTTP/1.1 with keep-alive, and HTTP/2 by prior knowledge or, with TLS, by agreement.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::front::{self, Head, ReplyBody};
 
 /// Larger than any request that either service takes: `BatchWriteItem` allows 16 MiB.
 const MAX_BODY_BYTES: usize = 32 << 20;
+const MAX_CONCURRENT_STREAMS: u32 = 200;
 
 /// An [`Emulator`] on a socket. Signatures are not checked. Dropping it closes every connection at once.
 ///
@@ -26,18 +28,82 @@ const MAX_BODY_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub struct Server {
     local_addr: SocketAddr,
+    certificate: Option<String>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
+/// How a [`Server`] listens.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct ServerOptions {
+    #[cfg(feature = "tls")]
+    tls: bool,
+    max_concurrent_streams: Option<u32>,
+}
+
+impl ServerOptions {
+    /// Speak TLS with a certificate of its own making; see [`Server::certificate`]. Default: no TLS.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// `SETTINGS_MAX_CONCURRENT_STREAMS`: requests at once, subscriptions among them, on one HTTP/2 connection.
+    /// Default: 200.
+    pub fn max_concurrent_streams(mut self, streams: u32) -> Self {
+        self.max_concurrent_streams = Some(streams);
+        self
+    }
+}
+
+/// What every connection is served with.
+#[derive(Clone)]
+struct Host {
+    emulator: Emulator,
+    stop: CancellationToken,
+    http: auto::Builder<TokioExecutor>,
+    #[cfg(feature = "tls")]
+    tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
 impl Server {
-    pub(crate) async fn start(emulator: Emulator, addr: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn start(
+        emulator: Emulator,
+        addr: SocketAddr,
+        options: ServerOptions,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let local_addr = listener.local_addr()?;
         let stop = CancellationToken::new();
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http2().max_concurrent_streams(
+            options.max_concurrent_streams.unwrap_or(MAX_CONCURRENT_STREAMS),
+        );
+        #[cfg(feature = "tls")]
+        let (tls, certificate) = match options.tls.then(crate::tls::acceptor).transpose()? {
+            Some((tls, certificate)) => (Some(tls), Some(certificate)),
+            None => (None, None),
+        };
+        #[cfg(not(feature = "tls"))]
+        let certificate = None;
+        let host = Host {
+            emulator,
+            stop: stop.clone(),
+            http,
+            #[cfg(feature = "tls")]
+            tls,
+        };
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, emulator, stop.clone()));
-        Ok(Self { local_addr, stop, tasks })
+        tasks.spawn(accept(listener, host));
+        Ok(Self { local_addr, certificate, stop, tasks })
+    }
+
+    /// The certificate that a client must trust, in PEM; `None` without TLS.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
     }
 
     /// The address that the server listens on, with the port that the system chose for port 0.
@@ -46,23 +112,24 @@ impl Server {
         self.local_addr
     }
 
-    /// Takes no new connection, answers the requests under way, and returns when all connections are closed.
+    /// Takes no new connection, answers the requests under way, ends streams of events, and returns when all
+    /// connections are closed.
     pub async fn stop(mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
 }
 
-async fn accept(listener: TcpListener, emulator: Emulator, stop: CancellationToken) {
+async fn accept(listener: TcpListener, host: Host) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = host.stop.cancelled() => break,
             Some(_closed) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _peer)) => {
-                    connections.spawn(serve(stream, emulator.clone(), stop.clone()));
+                    connections.spawn(host.clone().serve(stream));
                 }
                 Err(error) => tracing::warn!(%error, "accept failed"),
             },
@@ -72,27 +139,51 @@ async fn accept(listener: TcpListener, emulator: Emulator, stop: CancellationTok
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(stream: TcpStream, emulator: Emulator, stop: CancellationToken) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "nodelay failed");
-    }
-    let service = service_fn(move |request| answer(emulator.clone(), request));
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let result = tokio::select! {
-        biased;
-        result = connection.as_mut() => result,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+impl Host {
+    async fn serve(self, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "nodelay failed");
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(error, "connection ended");
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                accepted = tls.accept(stream) => accepted,
+            };
+            match accepted {
+                Ok(stream) => self.speak(stream).await,
+                Err(error) => tracing::debug!(%error, "no TLS"),
+            }
+            return;
+        }
+        self.speak(stream).await;
+    }
+
+    async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let Self { emulator, stop, http, .. } = self;
+        let ending = stop.clone();
+        let service = service_fn(move |request| answer(emulator.clone(), ending.clone(), request));
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let result = tokio::select! {
+            biased;
+            result = connection.as_mut() => result,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(error, "connection ended");
+        }
     }
 }
 
-async fn answer(emulator: Emulator, request: Request<Incoming>) -> io::Result<Response<ReplyBody>> {
+async fn answer(
+    emulator: Emulator,
+    stop: CancellationToken,
+    request: Request<Incoming>,
+) -> io::Result<Response<ReplyBody>> {
     let (parts, body) = request.into_parts();
     if parts.method == Method::GET && parts.uri.path() == "/health" {
         return Ok(plain(StatusCode::OK, "ok\n"));
@@ -114,7 +205,7 @@ async fn answer(emulator: Emulator, request: Request<Incoming>) -> io::Result<Re
         status = response.status().as_u16(),
         "answered"
     );
-    Ok(response)
+    Ok(response.map(|body| body.until(stop)))
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<ReplyBody> {

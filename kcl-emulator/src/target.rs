@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Reply, front};
+use crate::{Protocol, Reply, front};
 
 /// A service that the emulator answers for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,9 +32,9 @@ impl Service {
     }
 
     /// The content type of the service's replies.
-    pub(crate) fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self, protocol: Protocol) -> &'static str {
         match self {
-            Self::Kinesis => "application/x-amz-json-1.1",
+            Self::Kinesis => protocol.content_type(),
             Self::DynamoDb => "application/x-amz-json-1.0",
         }
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::clock::since_epoch;
 use crate::emulator::{ACCOUNT, REGION};
 use crate::front::error;
-use crate::{EmulatorClock, Reply, Service};
+use crate::{EmulatorClock, Protocol, Reply, Service};
 
 /// One account's tables. Every call is synchronous, atomic and short.
 pub(crate) struct DynamoDb {
@@ -45,7 +45,7 @@ impl DynamoDb {
     /// Answers one request. `operation` is the part of `X-Amz-Target` after the dot; `body` is JSON 1.0.
     pub(crate) fn call(&mut self, now: SystemTime, operation: &str, body: &[u8]) -> Reply {
         match self.answer(now, operation, body) {
-            Ok(value) => Reply { status: 200, error: None, body: encode(&value) },
+            Ok(value) => reply(200, None, encode(&value)),
             Err(Refusal::Dynoxide(error)) => refusal(operation, error),
             Err(Refusal::Named(name, message)) => {
                 error(Service::DynamoDb, 400, name, message.as_deref())
@@ -241,7 +241,11 @@ fn refusal(operation: &str, error: DynoxideError) -> Reply {
         (_, error) => error,
     };
     let name = error.error_type().rsplit('#').next().map(str::to_owned);
-    Reply { status: error.status_code(), error: name, body: error.to_json().into() }
+    reply(error.status_code(), name, error.to_json().into())
+}
+
+fn reply(status: u16, error: Option<String>, body: Bytes) -> Reply {
+    Reply { status, error, body, content_type: Service::DynamoDb.content_type(Protocol::Json) }
 }
 
 fn no_table(name: &str) -> Refusal {

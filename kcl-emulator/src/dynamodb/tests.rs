@@ -11,7 +11,7 @@ fn service(seed: u64) -> DynamoDb {
 }
 
 fn call(service: &mut DynamoDb, operation: &str, body: &str) -> (u16, String, Value) {
-    let Reply { status, error, body } =
+    let Reply { status, error, body, .. } =
         service.call(UNIX_EPOCH + Duration::from_millis(1_500), operation, body.as_bytes());
     (status, error.unwrap_or_default(), serde_json::from_slice(&body).unwrap())
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::front::error;
-use crate::{Reply, Service};
+use crate::front::error_in;
+use crate::{Protocol, Reply, Service};
 
 /// One way in which a request fails or is late.
 ///
@@ -34,16 +34,55 @@ pub enum Fault {
         /// Text for people.
         message: String,
     },
-    /// The request takes effect, then the connection breaks after this many bytes of the reply's body.
-    ///
-    /// It counts the bytes of one whole reply; an event stream, once there is one, is cut the same way.
+    /// The request takes effect, then the connection breaks after this many bytes of the reply's body, of a stream of
+    /// events too.
     CutBody {
         /// Bytes that still reach the caller. A body that is not longer arrives whole, and still ends in an error.
         at: usize,
     },
+    /// The connection of a stream of events breaks after some events.
+    CutStream {
+        /// Events that arrive, besides the initial response.
+        events: usize,
+    },
+    /// A stream of events falls silent: its connection stays open and nothing more comes.
+    Silence {
+        /// Events that arrive, besides the initial response.
+        events: usize,
+    },
+    /// A stream of events ends with an exception, such as `InternalFailureException` or `ResourceNotFoundException`.
+    StreamError {
+        /// Events that arrive, besides the initial response.
+        events: usize,
+        /// AWS's error name.
+        error: String,
+        /// Text for people.
+        message: String,
+    },
+    /// Whatever a stream of events sends arrives this much later, also once another subscription has its shard.
+    LateEvents(Duration),
 }
 
 impl Fault {
+    /// Whether it befalls streams of events only.
+    pub(crate) fn needs_events(&self) -> bool {
+        match self {
+            Self::CutStream { .. }
+            | Self::Silence { .. }
+            | Self::StreamError { .. }
+            | Self::LateEvents(_) => true,
+            Self::Latency(_)
+            | Self::LateReply(_)
+            | Self::Throttle
+            | Self::ErrorBefore(_)
+            | Self::ErrorAfter
+            | Self::LostBefore
+            | Self::LostAfter
+            | Self::Custom { .. }
+            | Self::CutBody { .. } => false,
+        }
+    }
+
     /// The name under which [`Faults::counts`](crate::Faults::counts) counts it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -57,12 +96,16 @@ impl Fault {
             Self::LostAfter => "lost_after",
             Self::Custom { .. } => "custom",
             Self::CutBody { .. } => "cut_body",
+            Self::CutStream { .. } => "cut_stream",
+            Self::Silence { .. } => "silence",
+            Self::StreamError { .. } => "stream_error",
+            Self::LateEvents(_) => "late_events",
         }
     }
 }
 
 /// What `service` says when a caller is too fast.
-pub(crate) fn throttled(service: Service) -> Reply {
+pub(crate) fn throttled(service: Service, protocol: Protocol) -> Reply {
     let message = match service {
         Service::Kinesis => "Rate exceeded",
         Service::DynamoDb => {
@@ -70,15 +113,15 @@ pub(crate) fn throttled(service: Service) -> Reply {
              Consider increasing your provisioning level with the UpdateTable API."
         }
     };
-    error(service, 400, "ProvisionedThroughputExceededException", Some(message))
+    error_in(protocol, service, 400, "ProvisionedThroughputExceededException", Some(message))
 }
 
 /// What `service` says when it fails with `status`.
-pub(crate) fn failed(service: Service, status: u16) -> Reply {
+pub(crate) fn failed(service: Service, protocol: Protocol, status: u16) -> Reply {
     let name = match (status, service) {
         (503, _) => "ServiceUnavailable",
         (_, Service::Kinesis) => "InternalFailure",
         (_, Service::DynamoDb) => "InternalServerError",
     };
-    error(service, status, name, None)
+    error_in(protocol, service, status, name, None)
 }

@@ -39,6 +39,8 @@ pub(crate) struct Verdict {
     pub(crate) latency: Duration,
     /// To wait before the reply is handed over.
     pub(crate) late_reply: Duration,
+    /// How much later the events of a stream arrive.
+    pub(crate) late_events: Duration,
     /// Never a delay.
     pub(crate) fault: Option<Fault>,
 }
@@ -83,13 +85,17 @@ impl Faults {
             match fault {
                 Fault::Latency(delay) => verdict.latency += *delay,
                 Fault::LateReply(delay) => verdict.late_reply += *delay,
+                Fault::LateEvents(delay) => verdict.late_events += *delay,
                 Fault::Throttle
                 | Fault::ErrorBefore(_)
                 | Fault::ErrorAfter
                 | Fault::LostBefore
                 | Fault::LostAfter
                 | Fault::Custom { .. }
-                | Fault::CutBody { .. } => {
+                | Fault::CutBody { .. }
+                | Fault::CutStream { .. }
+                | Fault::Silence { .. }
+                | Fault::StreamError { .. } => {
                     if verdict.fault.is_some() {
                         continue;
                     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::SystemTime;
 
-use crate::{Fault, Service};
+use crate::{Fault, Protocol, Service};
 
 /// A fault and the requests that it befalls. Without a condition that is every request, every time.
 ///
@@ -108,6 +108,7 @@ enum Trigger {
 pub(crate) struct Call<'a> {
     pub(crate) service: Service,
     pub(crate) operation: &'a str,
+    pub(crate) protocol: Protocol,
     pub(crate) caller: Option<&'a str>,
     pub(crate) body: &'a [u8],
     /// Stream and shard id behind the body's iterator, if that was asked for.
@@ -149,8 +150,9 @@ impl ActiveRule {
     }
 
     fn fits(&self, now: SystemTime, call: &Call<'_>) -> bool {
-        let Rule { fault: _, service, operation, body, caller, window, trigger: _ } = &self.rule;
-        service.is_none_or(|service| service == call.service)
+        let Rule { fault, service, operation, body, caller, window, trigger: _ } = &self.rule;
+        (call.operation == "SubscribeToShard" || !fault.needs_events())
+            && service.is_none_or(|service| service == call.service)
             && operation.as_deref().is_none_or(|operation| operation == call.operation)
             && caller.as_deref().is_none_or(|caller| call.caller == Some(caller))
             && window.as_ref().is_none_or(|window| window.contains(&now))

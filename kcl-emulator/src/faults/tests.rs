@@ -1,11 +1,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Call, Fault, Faults, Rule, Verdict};
-use crate::Service;
+use crate::{Protocol, Service};
 
 const RENEWAL: Call<'_> = Call {
     service: Service::DynamoDb,
     operation: "UpdateItem",
+    protocol: Protocol::Json,
     caller: Some("worker-1"),
     body: br#"{"Key":{"leaseKey":{"S":"shardId-000000000001"}}}"#,
     source: None,
@@ -13,6 +14,7 @@ const RENEWAL: Call<'_> = Call {
 const READ: Call<'_> = Call {
     service: Service::Kinesis,
     operation: "GetRecords",
+    protocol: Protocol::Json,
     caller: None,
     body: b"{}",
     source: None,
@@ -42,6 +44,20 @@ fn conditions_pick_requests() {
 }
 
 #[test]
+fn faults_of_streams_befall_subscriptions_only() {
+    let subscribe = Call { operation: "SubscribeToShard", ..READ };
+    let both = [(0, READ), (0, subscribe)];
+    for fault in [
+        Fault::CutStream { events: 1 },
+        Fault::Silence { events: 1 },
+        Fault::LateEvents(Duration::from_secs(1)),
+    ] {
+        assert_eq!(acts(Rule::new(fault), &both), [false, true]);
+    }
+    assert_eq!(acts(Rule::new(Fault::CutBody { at: 1 }), &both), [true, true]);
+}
+
+#[test]
 fn triggers_count_only_what_fits() {
     let calls = [(0, READ), (1, RENEWAL), (2, READ), (3, READ)];
     let fault = || Rule::new(Fault::Throttle).operation("GetRecords");
@@ -65,6 +81,7 @@ fn delays_add_up_and_the_first_other_fault_wins() {
     let expected = Verdict {
         latency: Duration::from_secs(3),
         late_reply: Duration::from_secs(4),
+        late_events: Duration::ZERO,
         fault: Some(Fault::LostAfter),
     };
     assert_eq!(verdict, expected);

@@ -23,6 +23,11 @@ impl Bucket {
         self.paid_at < now.nanos().saturating_add(SECOND)
     }
 
+    /// When [`Bucket::has_any`] holds again.
+    pub(super) fn has_any_at(&self) -> Time {
+        Time::from_nanos((self.paid_at + 1).saturating_sub(SECOND))
+    }
+
     /// Whether `tokens` are there. A full bucket also grants more than it holds, on credit.
     pub(super) fn has(&self, now: Time, tokens: u64) -> bool {
         self.paid_at <= now.nanos()
@@ -75,6 +80,7 @@ mod tests {
         let mut bucket = Bucket::full(2 * MIB);
         bucket.take(at(0), 10 * MIB);
         assert!(!bucket.has_any(at(4000)));
+        assert!(bucket.has_any(bucket.has_any_at()) && bucket.has_any_at() > at(4000));
         assert!(bucket.has_any(at(4001)));
         bucket.take(at(4001), 10 * MIB);
         assert!(!bucket.has_any(at(9000)));

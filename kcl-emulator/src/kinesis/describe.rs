@@ -138,14 +138,16 @@ impl Kinesis {
 
     pub(super) fn describe_stream_summary(
         &mut self,
+        now: Time,
         request: &DescribeStreamSummary,
     ) -> Result<Summarised, Error> {
         let stream = self.existing(&request.target)?;
+        let consumer_count = stream.consumers(now).len();
         Ok(Summarised {
             stream_description_summary: Summary {
                 common: Common::of(stream),
                 open_shard_count: stream.open_shards().len(),
-                consumer_count: 0,
+                consumer_count,
                 max_record_size: stream.max_record >> 10,
             },
         })

@@ -12,6 +12,7 @@ use super::target::{self, Target, no_shard, shard_number, throttled};
 use super::time::Time;
 use super::token;
 use super::validate::Checks;
+use crate::Protocol;
 use crate::wire::Timestamp;
 
 /// Where in a shard to start reading.
@@ -41,7 +42,7 @@ pub(super) struct GetShardIterator {
     timestamp: Option<Timestamp>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ShardIterator {
     shard_iterator: String,
@@ -56,9 +57,6 @@ pub(super) struct Position {
     /// Indexes below this one are behind the reader.
     pub(super) index: u64,
 }
-
-const TYPES: [&str; 5] =
-    ["AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"];
 
 impl Kinesis {
     /// `GetShardIterator` for the shard with the number at the end of `shard_id`.
@@ -96,11 +94,8 @@ impl Kinesis {
         checks.present("shardId", shard_id.as_ref());
         checks.name("shardId", shard_id.as_deref());
         checks.present("shardIteratorType", shard_iterator_type.as_ref());
-        checks.one_of("shardIteratorType", shard_iterator_type.as_deref(), &TYPES);
-        let number = starting_sequence_number.as_deref();
-        checks.check(number.is_none_or(well_formed), "startingSequenceNumber", || {
-            r"Member must satisfy regular expression pattern: 0|([1-9]\d{0,128})".to_owned()
-        });
+        let (kind, number) = (shard_iterator_type.as_deref(), starting_sequence_number.as_deref());
+        checks.start("shardIteratorType", kind, "startingSequenceNumber", number);
         checks.finish()?;
         let stream = self.named(&target)?;
         let shard = shard_number(&shard_id.unwrap_or_default(), &stream, &self.account)?;
@@ -112,9 +107,11 @@ impl Kinesis {
         Ok(ShardIterator { shard_iterator })
     }
 
-    /// Stream and shard id that an iterator of ours reads, whatever its age.
-    pub(crate) fn source_of(&self, iterator: &str) -> Option<(String, String)> {
-        let (numbers, stream): ([u64; 4], _) = self.sealer.unseal(token::ITERATOR, iterator)?;
+    /// Stream and shard id that a `GetRecords` reads, whatever the age of its iterator.
+    pub(crate) fn source_of(&self, protocol: Protocol, body: &[u8]) -> Option<(String, String)> {
+        let ShardIterator { shard_iterator } = protocol.decode(body).ok()?;
+        let (numbers, stream): ([u64; 4], _) =
+            self.sealer.unseal(token::ITERATOR, &shard_iterator)?;
         Some((stream, shard::id(u32::try_from(numbers[2]).ok()?)))
     }
 
@@ -141,7 +138,13 @@ impl Kinesis {
 }
 
 impl Start {
-    fn index(&self, shard: &Shard, now: Time, stream: &str, account: &str) -> Result<u64, Error> {
+    pub(super) fn index(
+        &self,
+        shard: &Shard,
+        now: Time,
+        stream: &str,
+        account: &str,
+    ) -> Result<u64, Error> {
         match self {
             Self::TrimHorizon => Ok(0),
             Self::Latest => Ok(shard.tip()),
@@ -192,7 +195,7 @@ impl Position {
     }
 }
 
-fn start_of(
+pub(super) fn start_of(
     kind: &str,
     number: Option<&str>,
     timestamp: Option<Timestamp>,
@@ -252,12 +255,4 @@ fn foreign(text: &str, shard: &Shard, stream: &str, account: &str) -> Error {
         "StartingSequenceNumber {text} used in GetShardIterator on shard {id} in stream {stream} under account \
          {account} is invalid because it did not come from this stream."
     ))
-}
-
-fn well_formed(number: &str) -> bool {
-    number == "0"
-        || (!number.is_empty()
-            && number.len() <= 129
-            && !number.starts_with('0')
-            && number.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -1,18 +1,24 @@
 //! Kinesis Data Streams as a pure state machine: requests and the present time in, replies out.
 //!
 //! ```text
-//!  body ──wire::json──> typed operation (streams, reshard_requests, put, iterators, read, …) ──> Stream ──> Shard ──> Record
-//!                            │                                                         settings    rates      pre-encoded
-//!                            └── now is an argument; chance comes from the seed
+//!  body ──wire::Protocol──> typed operation (streams, reshard_requests, put, iterators, read, …) ──> Stream ──> Shard ──> Record
+//!                                │                                                         settings    rates      pre-encoded
+//!                                └── now is an argument; chance comes from the seed
 //! ```
 //!
-//! Records are encoded once, when they are put; a page is their concatenation. A codec beside the one in `wire/json`
-//! needs nothing from the operations but their shapes.
+//! Records are encoded as JSON once, when they are put; a page is their concatenation. A page in CBOR is made from the
+//! same when it is read.
 //!
-//! Not here: consumers with `SubscribeToShard`, encryption, channels, resource policies, enhanced monitoring. Their
+//! `SubscribeToShard` is answered by more than a reply: [`Kinesis::subscribe`] opens a subscription,
+//! [`Kinesis::next_event`] says what it sends next or when to ask again, and [`Kinesis::take_woken`] names those that
+//! need not wait so long.
+//!
+//! Not here: encryption, channels, resource policies, enhanced monitoring. Their
 //! operations are answered with `UnknownOperationException`.
 
 mod bucket;
+mod consumer;
+mod consumers;
 mod describe;
 mod dispatch;
 mod error;
@@ -30,6 +36,8 @@ mod settings;
 mod shard;
 mod stream;
 mod streams;
+mod subscribe;
+mod subscription;
 mod tags;
 mod target;
 #[cfg(test)]
@@ -44,6 +52,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use fastrand::Rng;
 
+#[cfg(test)]
+pub(crate) use dispatch::OPERATIONS;
 pub use error::{Code, Error};
 pub use hash_range::HashRange;
 pub use iterators::Start;
@@ -51,11 +61,16 @@ pub use put::{Entry, Put};
 pub use read::{ChildShard, Page};
 pub use record::Record;
 pub use sequence::SequenceNumber;
+pub use subscription::{Step, SubscriptionId};
 
-use crate::Limits;
+use crate::{Limits, Protocol};
+use dispatch::Request;
 use stream::{Status, Stream};
+use subscription::Subscriptions;
 use time::Time;
 use token::Sealer;
+
+const CONSUMER_TRANSITION: Duration = Duration::from_millis(500);
 
 /// An HTTP reply of the service: what a front writes to the wire.
 #[derive(Debug, Clone)]
@@ -64,8 +79,22 @@ pub struct Reply {
     pub status: u16,
     /// `x-amzn-ErrorType` of an error reply (AWS's error name), else `None`.
     pub error: Option<String>,
-    /// The body, in the content type of the request.
+    /// The body.
     pub body: Bytes,
+    /// How the body is written, as a content type.
+    pub content_type: &'static str,
+}
+
+impl Reply {
+    fn refusal(protocol: Protocol, error: &Error) -> Self {
+        let name = error.code().name();
+        Self {
+            status: 400,
+            error: Some(name.to_owned()),
+            body: protocol.encode_error(name, Some(error.message())),
+            content_type: protocol.content_type(),
+        }
+    }
 }
 
 /// The whole state of the service for one account and region.
@@ -92,6 +121,9 @@ pub struct Kinesis {
     streams: BTreeMap<String, Stream>,
     /// When which stream's transition ends.
     transitions: BTreeSet<(Time, String)>,
+    consumer_transition: Duration,
+    push_delay: Duration,
+    subscriptions: Subscriptions,
     generations: u64,
 }
 
@@ -111,6 +143,9 @@ impl Kinesis {
             transition: Duration::ZERO,
             streams: BTreeMap::new(),
             transitions: BTreeSet::new(),
+            consumer_transition: CONSUMER_TRANSITION,
+            push_delay: Duration::ZERO,
+            subscriptions: Subscriptions::default(),
             generations: 0,
         }
     }
@@ -123,17 +158,40 @@ impl Kinesis {
         self
     }
 
+    /// How long a consumer stays `CREATING` or `DELETING`. Default: half a second.
+    #[must_use]
+    pub fn with_consumer_transition(mut self, delay: Duration) -> Self {
+        self.consumer_transition = delay;
+        self
+    }
+
+    /// How long a record is in its shard before a subscription sends it. Default: zero. AWS takes some 70 ms.
+    #[must_use]
+    pub fn with_push_delay(mut self, delay: Duration) -> Self {
+        self.push_delay = delay;
+        self
+    }
+
     /// Answers one request. `operation` is the part of `X-Amz-Target` after the dot; `body` is JSON 1.1.
     pub fn call(&mut self, now: SystemTime, operation: &str, body: &[u8]) -> Reply {
+        self.call_in(Protocol::Json, now, operation, body)
+    }
+
+    /// Answers one request whose `body` is written in `protocol`, in the same.
+    pub fn call_in(
+        &mut self,
+        protocol: Protocol,
+        now: SystemTime,
+        operation: &str,
+        body: &[u8],
+    ) -> Reply {
         let now = Time::from(now);
         self.settle(now);
-        match self.dispatch(now, operation, body) {
-            Ok(body) => Reply { status: 200, error: None, body },
-            Err(error) => Reply {
-                status: 400,
-                error: Some(error.code().name().to_owned()),
-                body: crate::wire::json::encode_error(&error),
-            },
+        match self.dispatch(now, operation, Request { protocol, body }) {
+            Ok(body) => {
+                Reply { status: 200, error: None, body, content_type: protocol.content_type() }
+            }
+            Err(error) => Reply::refusal(protocol, &error),
         }
     }
 
@@ -167,6 +225,7 @@ impl Kinesis {
         if let Some(stream) = self.streams.get_mut(name) {
             stream.status = status(until);
             self.transitions.insert((until, name.to_owned()));
+            self.subscriptions.wake_stream(name);
         }
         self.settle(now);
     }

@@ -11,6 +11,7 @@ use super::hash_range;
 use super::sequence::SequenceNumber;
 use super::shard::{self, Shard};
 use super::stream::Stream;
+use super::subscription::Subscriptions;
 use super::target::{self, throttled};
 use super::time::Time;
 use super::validate::Checks;
@@ -76,7 +77,7 @@ impl Kinesis {
         checks.at_least("records", entries.len(), 1);
         checks.at_most("records", entries.len(), MAX_ENTRIES);
         checks.finish()?;
-        let Self { streams, account, limits, rng, .. } = self;
+        let Self { streams, account, limits, rng, subscriptions, .. } = self;
         let stream = target::serving(streams, stream, account)?;
         let mut checks = Checks::default();
         for (nth, entry) in (1..).zip(entries) {
@@ -91,9 +92,9 @@ impl Kinesis {
             )));
         }
         // Room for base64 and for what surrounds the data, so that the buffer need not grow.
-        let mut buffer = BytesMut::with_capacity(total.div_ceil(3) * 4 + 200 * entries.len());
-        let mut put = |entry| append(stream, account, *limits, now, rng, &mut buffer, entry);
-        Ok(entries.iter().map(&mut put).collect())
+        let buffer = BytesMut::with_capacity(total.div_ceil(3) * 4 + 200 * entries.len());
+        let mut writer = Writer { account, limits: *limits, now, rng, subscriptions, buffer };
+        Ok(entries.iter().map(|entry| writer.append(stream, entry)).collect())
     }
 
     /// Fills a stream without regard to rates or to the size of a request: for benchmarks and
@@ -109,18 +110,19 @@ impl Kinesis {
     ) -> Result<u64, Error> {
         let now = Time::from(now);
         self.settle(now);
-        let Self { streams, account, rng, .. } = self;
+        let Self { streams, account, rng, subscriptions, .. } = self;
         let stream = target::serving(streams, stream, account)?;
-        let mut buffer = BytesMut::new();
+        let (limits, buffer) = (Limits::none(), BytesMut::new());
+        let mut writer = Writer { account, limits, now, rng, subscriptions, buffer };
         let mut loaded = 0;
         for entry in entries {
             let mut checks = Checks::default();
             check(&mut checks, String::new, stream, &entry);
             checks.finish()?;
-            if buffer.capacity() < 1 << 16 {
-                buffer = BytesMut::with_capacity(1 << 20);
+            if writer.buffer.capacity() < 1 << 16 {
+                writer.buffer = BytesMut::with_capacity(1 << 20);
             }
-            append(stream, account, Limits::none(), now, rng, &mut buffer, &entry)?;
+            writer.append(stream, &entry)?;
             loaded += 1;
         }
         Ok(loaded)
@@ -132,12 +134,13 @@ impl Kinesis {
         stream: &str,
         entry: &Entry<'_>,
     ) -> Result<Put, Error> {
-        let Self { streams, account, limits, rng, .. } = self;
+        let Self { streams, account, limits, rng, subscriptions, .. } = self;
         let stream = target::serving(streams, stream, account)?;
         let mut checks = Checks::default();
         check(&mut checks, String::new, stream, entry);
         checks.finish()?;
-        append(stream, account, *limits, now, rng, &mut BytesMut::new(), entry)
+        let (limits, buffer) = (*limits, BytesMut::new());
+        Writer { account, limits, now, rng, subscriptions, buffer }.append(stream, entry)
     }
 }
 
@@ -159,26 +162,32 @@ fn check(checks: &mut Checks, path: impl Fn() -> String, stream: &Stream, entry:
     }
 }
 
-fn append(
-    stream: &mut Stream,
-    account: &str,
+/// What putting a record needs beside the record and its stream.
+struct Writer<'a> {
+    account: &'a str,
     limits: Limits,
     now: Time,
-    rng: &mut Rng,
-    buffer: &mut BytesMut,
-    entry: &Entry<'_>,
-) -> Result<Put, Error> {
-    let hash = entry
-        .explicit_hash_key
-        .unwrap_or_else(|| hash_range::of_partition_key(entry.partition_key));
-    let Some((name, shard)) = stream.route(hash) else {
-        return Err(Error::new(Code::ResourceNotFound, "No open shard takes the hash key."));
-    };
-    if limits.writes && !take_write(shard, now, size(entry) as u64) {
-        return Err(throttled(shard.number, name, account));
+    rng: &'a mut Rng,
+    subscriptions: &'a mut Subscriptions,
+    buffer: BytesMut,
+}
+
+impl Writer<'_> {
+    fn append(&mut self, stream: &mut Stream, entry: &Entry<'_>) -> Result<Put, Error> {
+        let Self { account, limits, now, rng, subscriptions, buffer } = self;
+        let hash = entry
+            .explicit_hash_key
+            .unwrap_or_else(|| hash_range::of_partition_key(entry.partition_key));
+        let Some((name, shard)) = stream.route(hash) else {
+            return Err(Error::new(Code::ResourceNotFound, "No open shard takes the hash key."));
+        };
+        if limits.writes && !take_write(shard, *now, size(entry) as u64) {
+            return Err(throttled(shard.number, name, account));
+        }
+        let sequence_number = shard.append(*now, rng, buffer, entry.data, entry.partition_key);
+        subscriptions.wake(shard.subscribers.iter().copied());
+        Ok(Put { shard_id: shard::id(shard.number), sequence_number })
     }
-    let sequence_number = shard.append(now, rng, buffer, entry.data, entry.partition_key);
-    Ok(Put { shard_id: shard::id(shard.number), sequence_number })
 }
 
 fn take_write(shard: &mut Shard, now: Time, bytes: u64) -> bool {

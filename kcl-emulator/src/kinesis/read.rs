@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Kinesis;
 use super::describe::HashKeyRange;
+use super::dispatch::Request;
 use super::error::Error;
 use super::iterators::Position;
 use super::record::Record;
-use super::shard::{self, Shard};
+use super::shard::{self, Shard, Slice};
 use super::stream::Stream;
 use super::target::{self, Target, no_shard, throttled};
 use super::time::Time;
 use super::validate::Checks;
-use crate::wire::json;
 
 const MAX_RECORDS: usize = 10_000;
 const MAX_BYTES: usize = 10 << 20;
@@ -78,7 +78,7 @@ impl ChildShard {
         &self.parent_shards
     }
 
-    fn of(shard: &Shard) -> Self {
+    pub(super) fn of(shard: &Shard) -> Self {
         Self {
             shard_id: shard::id(shard.number),
             parent_shards: shard.parents.iter().map(shard::id).collect(),
@@ -94,6 +94,30 @@ pub(super) struct GetRecords {
     stream_arn: Option<String>,
     shard_iterator: Option<String>,
     limit: Option<i64>,
+}
+
+/// How far behind the tip a reader is once it has read `slice`; see [`Page::millis_behind_latest`].
+pub(super) fn millis_behind(now: Time, slice: &Slice<'_>, shard: &Shard) -> u64 {
+    let since = match (slice.records.clone().next_back(), slice.unread, shard.closed) {
+        (Some(last), Some(_), _) => Some(last.arrival_millis),
+        (None, Some(next), _) => Some(next.arrival_millis),
+        (_, None, Some(closed)) => Some(closed.at),
+        (_, None, None) => None,
+    };
+    let age = since.map(|since| now.millis().saturating_sub(since));
+    // Zero means that nothing is left to read.
+    age.map_or(0, |age| if slice.unread.is_none() { age } else { age.max(1) })
+}
+
+/// What follows the records of a page.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tail {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_shard_iterator: Option<String>,
+    millis_behind_latest: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    child_shards: Vec<ChildShard>,
 }
 
 impl Kinesis {
@@ -116,8 +140,9 @@ impl Kinesis {
     pub(super) fn get_records_request(
         &mut self,
         now: Time,
-        request: &GetRecords,
+        call: Request<'_>,
     ) -> Result<Bytes, Error> {
+        let request: GetRecords = call.decode()?;
         let mut checks = Checks::default();
         checks.present("shardIterator", request.shard_iterator.as_ref());
         if let Some(iterator) = &request.shard_iterator {
@@ -141,7 +166,10 @@ impl Kinesis {
                 ));
             }
         }
-        Ok(json::encode_page(&self.page(now, position, limit)?))
+        let page = self.page(now, position, limit)?;
+        let Page { records, next_shard_iterator, millis_behind_latest, child_shards } = page;
+        let tail = Tail { next_shard_iterator, millis_behind_latest, child_shards };
+        Ok(call.protocol.encode_records(records, &tail))
     }
 
     fn page(&mut self, now: Time, position: Position, limit: usize) -> Result<Page<'_>, Error> {
@@ -168,15 +196,7 @@ impl Kinesis {
         let shard = stream.shards().get(&number).ok_or_else(|| no_shard(number, &name, account))?;
         let slice = shard.page(index, limit, MAX_BYTES);
         let all_read = slice.unread.is_none();
-        let behind_since = match (slice.records.clone().next_back(), slice.unread, shard.closed) {
-            (Some(last), Some(_), _) => Some(last.arrival_millis),
-            (None, Some(next), _) => Some(next.arrival_millis),
-            (_, None, Some(closed)) => Some(closed.at),
-            (_, None, None) => None,
-        };
-        let age = behind_since.map(|since| now.millis().saturating_sub(since));
-        // Zero means that nothing is left to read.
-        let millis_behind_latest = age.map_or(0, |age| if all_read { age } else { age.max(1) });
+        let millis_behind_latest = millis_behind(now, &slice, shard);
         // AWS ends a closed shard with its last records or with an empty page after them: both occur.
         let ended = shard.closed.is_some() && all_read && (slice.records.len() == 0 || rng.bool());
         let child = |number| stream.shards().get(number).map(ChildShard::of);

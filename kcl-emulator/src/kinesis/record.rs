@@ -40,7 +40,7 @@ impl Record {
     }
 
     /// What it counts against limits: bytes of the data and of the partition key.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.rendered.data_len() + self.partition_key.len()
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Shard {
     pub(super) opened_at: u64,
     pub(super) closed: Option<Closed>,
     pub(super) rates: Rates,
+    /// Subscriptions that wait for this shard's records.
+    pub(super) subscribers: Vec<u64>,
     created_secs: u64,
     records: VecDeque<Record>,
     next_index: u64,
@@ -90,6 +92,7 @@ impl Shard {
                 written_bytes: Bucket::full(MIB),
                 iterators: Bucket::full(5),
             },
+            subscribers: Vec::new(),
             created_secs,
             records: VecDeque::new(),
             next_index: 1,
@@ -157,6 +160,13 @@ impl Shard {
     pub(super) fn index_at(&self, millis: u64) -> u64 {
         let place = self.records.partition_point(|record| record.arrival_millis < millis);
         self.records.get(place).map_or(self.next_index, |record| record.sequence.index)
+    }
+
+    /// How many records from `index` on arrived at `millis` or earlier.
+    pub(super) fn arrived_by(&self, index: u64, millis: u64) -> usize {
+        let end = self.records.partition_point(|record| record.arrival_millis <= millis);
+        let start = self.records.partition_point(|record| record.sequence.index < index);
+        end.saturating_sub(start)
     }
 
     /// The records from `index` on: at most `limit`, and at most `bytes` unless the first alone is larger.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::consumer::Consumer;
+use super::consumers::ConsumerRates;
 use super::hash_range::{self, HashRange};
 use super::shard::{Parents, Shard};
 use super::time::Time;
@@ -82,6 +84,8 @@ pub(super) struct Stream {
     /// Bytes of data and partition key.
     pub(super) max_record: usize,
     pub(super) tags: BTreeMap<String, String>,
+    pub(super) consumer_rates: ConsumerRates,
+    consumers: BTreeMap<String, Consumer>,
     shards: BTreeMap<u32, Shard>,
     /// Open shards by the start of their range.
     open: BTreeMap<u128, u32>,
@@ -100,6 +104,8 @@ impl Stream {
             retention_hours: 24,
             max_record: 1 << 20,
             tags: BTreeMap::new(),
+            consumer_rates: ConsumerRates::default(),
+            consumers: BTreeMap::new(),
             shards: BTreeMap::new(),
             open: BTreeMap::new(),
             next_shard: 0,
@@ -149,6 +155,22 @@ impl Stream {
         }
         shard.trim(horizon);
         Some(shard)
+    }
+
+    /// The registered consumers by name, without those that are gone.
+    pub(super) fn consumers(&mut self, now: Time) -> &mut BTreeMap<String, Consumer> {
+        self.consumers.retain(|_, consumer| !consumer.is_gone(now));
+        &mut self.consumers
+    }
+
+    /// Forgets a subscription of a consumer that may itself be gone.
+    pub(super) fn leave(&mut self, consumer_arn: &str, shard: u32, subscription: u64) {
+        if let Some(consumer) = self.consumers.values_mut().find(|c| c.arn == consumer_arn) {
+            consumer.slot(shard).leave(subscription);
+        }
+        if let Some(shard) = self.shards.get_mut(&shard) {
+            shard.subscribers.retain(|id| *id != subscription);
+        }
     }
 
     /// All shards that [`Stream::prune`] has left, by number.

@@ -39,6 +39,8 @@ pub(super) struct ModeDetails {
 pub(super) struct DeleteStream {
     #[serde(flatten)]
     target: Target,
+    #[serde(rename = "EnforceConsumerDeletion", default)]
+    enforce_consumer_deletion: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,7 +140,14 @@ impl Kinesis {
     }
 
     pub(super) fn delete_stream(&mut self, now: Time, request: &DeleteStream) -> Result<(), Error> {
-        let name = self.existing(&request.target)?.name.clone();
+        let stream = self.existing(&request.target)?;
+        let name = stream.name.clone();
+        if request.enforce_consumer_deletion != Some(true) && !stream.consumers(now).is_empty() {
+            let text = format!(
+                "Stream {name} has registered consumers, and EnforceConsumerDeletion is not set."
+            );
+            return Err(Error::new(Code::ResourceInUse, text));
+        }
         self.begin(now, &name, |until| Status::Deleting { until });
         Ok(())
     }

@@ -101,6 +101,14 @@ pub(super) fn throttled(number: u32, stream: &str, account: &str) -> Error {
     Error::new(Code::ProvisionedThroughputExceeded, text)
 }
 
+/// The ARN of the stream and the name of the consumer in a consumer's ARN.
+pub(super) fn consumer_parts(arn: &str) -> Option<(&str, &str)> {
+    let (stream, consumer) = arn.split_once("/consumer/")?;
+    let (name, created) = consumer.rsplit_once(':')?;
+    let is_number = !created.is_empty() && created.bytes().all(|b| b.is_ascii_digit());
+    (arn_parts(stream).is_some() && !name.is_empty() && is_number).then_some((stream, name))
+}
+
 fn no_stream(name: &str, account: &str) -> Error {
     Error::new(Code::ResourceNotFound, format!("Stream {name} under account {account} not found."))
 }

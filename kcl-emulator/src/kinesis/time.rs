@@ -19,8 +19,26 @@ impl Time {
         self.0
     }
 
+    pub(crate) fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000_000))
+    }
+
+    pub(crate) fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    pub(crate) fn minus(self, delay: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(delay)))
+    }
+
     pub(crate) fn plus(self, delay: Duration) -> Self {
         Self(self.0.saturating_add(nanos(delay)))
+    }
+}
+
+impl From<Time> for SystemTime {
+    fn from(time: Time) -> Self {
+        UNIX_EPOCH + Duration::from_nanos(time.0)
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) struct Sealer {
 pub(super) const ITERATOR: u8 = 1;
 pub(super) const LIST_SHARDS: u8 = 2;
 pub(super) const LIST_STREAMS: u8 = 3;
+pub(super) const LIST_CONSUMERS: u8 = 4;
 
 /// How long iterators and list tokens live, in milliseconds.
 pub(super) const LIFE_MILLIS: u64 = 300_000;

@@ -68,6 +68,20 @@ impl Checks {
         });
     }
 
+    /// Where to start in a shard: one of five kinds, and a sequence number for two of them.
+    pub(super) fn start(
+        &mut self,
+        kind_member: &str,
+        kind: Option<&str>,
+        number_member: &str,
+        number: Option<&str>,
+    ) {
+        self.one_of(kind_member, kind, &START_KINDS);
+        self.check(number.is_none_or(is_sequence_number), number_member, || {
+            r"Member must satisfy regular expression pattern: 0|([1-9]\d{0,128})".to_owned()
+        });
+    }
+
     pub(super) fn finish(self) -> Result<(), Error> {
         let Self(failures) = self;
         if failures.is_empty() {
@@ -78,6 +92,17 @@ impl Checks {
             format!("{} validation {errors} detected: {}", failures.len(), failures.join("; "));
         Err(Error::new(Code::Validation, text))
     }
+}
+
+const START_KINDS: [&str; 5] =
+    ["AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"];
+
+fn is_sequence_number(number: &str) -> bool {
+    number == "0"
+        || (!number.is_empty()
+            && number.len() <= 129
+            && !number.starts_with('0')
+            && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]

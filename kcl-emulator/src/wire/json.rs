@@ -1,5 +1,6 @@
-//! JSON 1.1, the protocol of the AWS SDKs.
+//! JSON 1.1, the protocol of most AWS SDKs.
 
+use std::collections::vec_deque;
 use std::fmt::Write;
 
 use base64::Engine;
@@ -7,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use crate::kinesis::{Code, Error, Page, SequenceNumber};
+use crate::kinesis::{Code, Error, Record, SequenceNumber};
 
 /// Reads a request.
 ///
@@ -34,31 +35,16 @@ pub(crate) fn encode<T: Serialize>(reply: &T) -> Bytes {
     serde_json::to_vec(reply).unwrap_or_default().into()
 }
 
-/// Writes an error's body.
-pub(crate) fn encode_error(error: &Error) -> Bytes {
-    encode(&serde_json::json!({ "__type": error.code().name(), "message": error.message() }))
-}
-
-/// Writes the reply of `GetRecords` by joining what [`Rendered`] prepared.
-pub(crate) fn encode_page(page: &Page<'_>) -> Bytes {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Tail<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        next_shard_iterator: Option<&'a str>,
-        millis_behind_latest: u64,
-        #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        child_shards: &'a [crate::kinesis::ChildShard],
-    }
-    let tail = encode(&Tail {
-        next_shard_iterator: page.next_shard_iterator(),
-        millis_behind_latest: page.millis_behind_latest(),
-        child_shards: page.child_shards(),
-    });
-    let records: usize = page.records().map(|record| record.rendered().text.len() + 1).sum();
-    let mut out = Vec::with_capacity(HEAD.len() + records + 2 + tail.len());
+/// Joins what [`Rendered`] prepared and the members of `tail`, which has at least one.
+pub(crate) fn encode_records<T: Serialize>(
+    records: vec_deque::Iter<'_, Record>,
+    tail: &T,
+) -> Bytes {
+    let tail = encode(tail);
+    let length: usize = records.clone().map(|record| record.rendered().text.len() + 1).sum();
+    let mut out = Vec::with_capacity(HEAD.len() + length + 2 + tail.len());
     out.put_slice(HEAD);
-    for (nth, record) in page.records().enumerate() {
+    for (nth, record) in records.enumerate() {
         if nth > 0 {
             out.put_u8(b',');
         }
@@ -108,8 +94,18 @@ impl Rendered {
 
     /// The record's data, decoded again.
     pub(crate) fn data(&self) -> Vec<u8> {
-        let start = DATA.len();
-        STANDARD.decode(&self.text[start..start + encoded_len(self.data_len)]).unwrap_or_default()
+        let mut data = Vec::with_capacity(self.data_len);
+        self.append_data(&mut data);
+        data
+    }
+
+    /// Decodes the record's data again, at the end of `out`.
+    pub(crate) fn append_data(&self, out: &mut Vec<u8>) {
+        let end = out.len();
+        out.resize(end + self.data_len, 0);
+        let encoded = &self.text[DATA.len()..DATA.len() + encoded_len(self.data_len)];
+        // Both lengths are known from when this was written, the only things that could fail.
+        let _ = STANDARD.decode_slice(encoded, &mut out[end..]);
     }
 
     /// Bytes of the data before encoding.

@@ -193,7 +193,7 @@ fn a_client_of_ones_own_gets_replies_past_counts_and_faults() {
     assert_eq!(emulator.reply("Elsewhere.ListTables", b"{}").status, 400);
 
     let connector = emulator.connector();
-    let deliver = |delivery| connector.hand_over(Service::DynamoDb, delivery);
+    let deliver = |delivery| connector.hand_over(delivery);
     let whole = deliver(Delivery::Whole(reply.clone())).unwrap();
     assert_eq!(whole.body().bytes(), Some(&reply.body[..]));
     assert_eq!(deliver(Delivery::Cut(reply)).unwrap().body().bytes(), None); // a stream that breaks

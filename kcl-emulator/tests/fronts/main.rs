@@ -4,11 +4,13 @@
 
 mod binary;
 mod determinism;
+mod fanout;
 mod faults;
 mod lease_table;
 mod server;
 mod stream;
 mod table;
+mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

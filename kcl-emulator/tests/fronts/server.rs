@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 const JSON: &str = "application/x-amz-json-1.0";
+const CBOR: &str = "application/x-amz-cbor-1.1";
 const LIST_TABLES: &str = "DynamoDB_20120810.ListTables";
 
 async fn start(emulator: &Emulator) -> Server {
@@ -78,8 +79,11 @@ async fn it_answers_what_it_knows_and_refuses_the_rest() {
         let got = connection.send(request).await.unwrap();
         assert_eq!((got.0.as_u16(), got.1.as_str()), (status, body));
     }
-    let cbor = post(Some(LIST_TABLES), "application/x-amz-cbor-1.1", "");
+    // Kinesis speaks CBOR, DynamoDB does not.
+    let cbor = post(Some(LIST_TABLES), CBOR, "");
     assert_eq!(connection.send(cbor).await.unwrap().0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let cbor = post(Some("Kinesis_20131202.ListStreams"), CBOR, &b"\xa0"[..]);
+    assert_eq!(connection.send(cbor).await.unwrap().0, StatusCode::OK);
 }
 
 #[tokio::test]

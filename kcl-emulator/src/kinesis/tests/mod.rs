@@ -1,5 +1,6 @@
 //! Tests of the operations through [`Kinesis::call`], one file per group.
 
+mod consumers;
 mod history;
 mod limits;
 mod reading;
@@ -7,15 +8,19 @@ mod resharding;
 mod retention;
 mod shapes;
 mod streams;
+mod subscription_ends;
+mod subscriptions;
 
 use std::time::{Duration, SystemTime};
 
+use aws_smithy_eventstream::frame::read_message_from;
+use aws_smithy_types::event_stream::Message;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::Kinesis;
-use crate::Limits;
+use super::{Kinesis, Step, SubscriptionId};
+use crate::{Limits, Protocol};
 
 /// A service with one stream, `s`, and a clock that the test moves.
 struct Rig {
@@ -131,6 +136,83 @@ impl Rig {
         }
         ids(&self.ok("ListShards", request))
     }
+}
+
+/// What a subscription did.
+#[derive(Debug, PartialEq)]
+enum Sent {
+    Initial,
+    Event(Value),
+    Exception(String),
+    Wait(Duration),
+    End,
+}
+
+impl Rig {
+    /// An active consumer of `s`; its ARN.
+    #[track_caller]
+    fn consumer(&mut self, name: &str) -> String {
+        let stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/s";
+        let request = json!({"StreamARN": stream, "ConsumerName": name});
+        let reply = self.ok("RegisterStreamConsumer", request);
+        self.pass(Duration::from_secs(1));
+        reply["Consumer"]["ConsumerARN"].as_str().unwrap().to_owned()
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "so that json! stands in the call")]
+    fn subscribe(
+        &mut self,
+        arn: &str,
+        shard: u32,
+        position: Value,
+    ) -> Result<SubscriptionId, String> {
+        let shard = format!("shardId-{shard:012}");
+        let request = json!({"ConsumerARN": arn, "ShardId": shard, "StartingPosition": position});
+        self.subscribe_with(&request)
+    }
+
+    fn subscribe_with(&mut self, request: &Value) -> Result<SubscriptionId, String> {
+        let body = request.to_string();
+        let opened = self.kinesis.subscribe(Protocol::Json, self.now, body.as_bytes());
+        opened.map_err(|refusal| refusal.error.unwrap())
+    }
+
+    fn step(&mut self, id: SubscriptionId) -> Sent {
+        let frame = match self.frame(id) {
+            Ok(frame) => frame,
+            Err(other) => return other,
+        };
+        let payload = || serde_json::from_slice(frame.payload()).unwrap();
+        match (header(&frame, ":message-type").as_str(), frame.headers()[1].value()) {
+            ("event", name) if name.as_string().unwrap().as_str() == "initial-response" => {
+                assert_eq!(payload(), json!({}));
+                Sent::Initial
+            }
+            ("event", _) => Sent::Event(payload()),
+            _ => Sent::Exception(header(&frame, ":exception-type")),
+        }
+    }
+
+    /// The next frame, read and its checksums verified.
+    fn frame(&mut self, id: SubscriptionId) -> Result<Message, Sent> {
+        match self.kinesis.next_event(self.now, id) {
+            Step::Send(bytes) => Ok(read_message_from(bytes).unwrap()),
+            Step::Wait(until) => Err(Sent::Wait(until.duration_since(self.now).unwrap())),
+            Step::End => Err(Sent::End),
+        }
+    }
+
+    /// Time since the last consumer became active.
+    fn age(&self) -> Duration {
+        self.now
+            .duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_001))
+            .unwrap()
+    }
+}
+
+fn header(frame: &Message, name: &str) -> String {
+    let header = frame.headers().iter().find(|header| header.name().as_str() == name).unwrap();
+    header.value().as_string().unwrap().as_str().to_owned()
 }
 
 /// The data of a page's records.

@@ -85,19 +85,19 @@ impl Line {
             Course::Spoilt(spoilt) => spoil(spoilt, service, self.effect(&parcel)),
         };
         tokio::time::sleep(weather.millis(back.0, back.1)).await;
-        self.end.hand_over(service, delivery)
+        self.end.hand_over(delivery)
     }
 
     /// A request that arrives whatever becomes of its sender.
     async fn late(&self, parcel: Parcel, delay: Duration) -> Result<HttpResponse, ConnectorError> {
-        let (line, service) = (self.clone(), parcel.service);
+        let line = self.clone();
         let (answer, answered) = oneshot::channel();
         self.world.tasks.spawn(async move {
             tokio::time::sleep(delay).await;
             drop(answer.send(line.effect(&parcel))); // the sender may be gone
         });
         let delivery = answered.await.map_or(Delivery::Lost, Delivery::Whole);
-        self.end.hand_over(service, delivery)
+        self.end.hand_over(delivery)
     }
 
     /// The request arrives. Nothing waits in here.
@@ -143,7 +143,7 @@ fn spoil(spoilt: Spoilt, service: Service, mut reply: Reply) -> Delivery {
 
 fn gateway() -> Reply {
     let body = "<html><body>502 Bad Gateway</body></html>".into();
-    Reply { status: 502, error: None, body }
+    Reply { status: 502, error: None, body, content_type: "text/html" }
 }
 
 impl HttpClient for Line {
