@@ -9,6 +9,7 @@ mod kinesis;
 mod listing;
 mod log;
 mod resharding;
+mod seeds;
 mod sharing;
 mod streams;
 mod twins;

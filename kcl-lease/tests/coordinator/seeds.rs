@@ -1,0 +1,137 @@
+//! What seeds of the simulation found in the coordinator, each as a scenario of its own (the ledger is docs/simulation.md).
+
+use std::time::Duration;
+
+use kcl_core::{Position, StartFrom};
+use kcl_lease::store::{Consistency, LeaseStore, StoreErrorKind};
+
+use crate::faults::Fault;
+use crate::world::{DURATION, World, id};
+
+const SECOND: Duration = Duration::from_secs(1);
+const UNCLEAR: StoreErrorKind = StoreErrorKind::Unavailable;
+
+fn at(sequence: u64) -> Position {
+    Position::at(sequence.to_string().parse().unwrap(), 0)
+}
+
+/// Seed 779: the checkpoint of a processor that had checkpointed already waited for the next renewal.
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_is_durable_already_is_answered_at_once() {
+    let world = World::new(1);
+    let a = world.worker("a").await;
+    world.until(SECOND, || a.count() == 1).await;
+    let lease = a.grant(0).lease.clone();
+    lease.checkpoint(at(5)).await.unwrap();
+    let (begun, writes) = (world.clock.now(), world.store.writes().len());
+    lease.checkpoint(at(5)).await.unwrap();
+    assert_eq!(world.clock.now() - begun, Duration::ZERO);
+    assert_eq!(world.store.writes().len(), writes);
+}
+
+/// Seed 887: a worker with its share left the child of its own shard to others, who saw it with their next scan.
+#[tokio::test(start_paused = true)]
+async fn children_are_taken_at_once_also_above_the_share() {
+    let world = World::new(4);
+    let (a, b) = (world.worker("a").await, world.worker("b").await);
+    world.until(DURATION, || a.count() == 2 && b.count() == 2).await;
+    world.pass(SECOND / 2).await;
+    let shard = *[0, 1, 2, 3].iter().find(|n| a.shards().contains(&id(**n))).unwrap();
+    world.kinesis.split(shard);
+    a.end(shard).await.unwrap();
+    let took = world.until(SECOND, || a.count() == 3).await;
+    assert!(took < SECOND / 10, "{took:?}");
+    // A difference of one moves nothing.
+    world.pass(2 * DURATION).await;
+    assert_eq!((a.count(), b.count()), (3, 2));
+}
+
+/// Seed 92: who ends the last parent of a merged shard did not know that the other one, a peer's, had ended.
+#[tokio::test(start_paused = true)]
+async fn a_merged_shard_starts_at_once_also_where_its_parents_have_two_owners() {
+    let world = World::new(2);
+    let (a, b) = (world.worker("a").await, world.worker("b").await);
+    world.until(DURATION, || a.count() == 1 && b.count() == 1).await;
+    world.kinesis.merge(0, 1);
+    let (first, last) = if a.shards().contains(&id(0)) { (&a, &b) } else { (&b, &a) };
+    first.end(0).await.unwrap();
+    last.end(1).await.unwrap();
+    let merged = || last.shards() == [id(2)].into() || first.shards() == [id(2)].into();
+    let took = world.until(SECOND, merged).await;
+    assert!(took < SECOND / 10, "{took:?}");
+}
+
+/// Seed 131: a worker that had seen no lease yet stood still while others read; then it took every open shard for forgotten.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_did_not_run_takes_no_shard_for_forgotten() {
+    let mut world = World::new(1);
+    world.start = StartFrom::Latest;
+    let a = world.worker("a").await;
+    world.until(SECOND, || a.count() == 1).await;
+    let b = world.worker("b").await;
+    b.tasks.stall();
+    world.kinesis.split(0); // 1, 2
+    world.kinesis.split(1); // 3, 4
+    world.pass(90 * SECOND).await;
+    b.tasks.resume();
+    world.pass(2 * DURATION).await;
+    // Nothing but what the reader of shard 0 makes at its end.
+    let keys: Vec<_> = world.leases().await.into_iter().map(|lease| lease.key).collect();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    a.end(0).await.unwrap();
+    world.until(SECOND, || a.count() == 2).await;
+}
+
+/// Seed 148: two workers found the application, the second with shards that it listed after a reshard. Those begin later than
+/// the first one's, and what lies in between was nobody's.
+#[tokio::test(start_paused = true)]
+async fn a_second_founder_does_not_begin_where_the_first_has_records_before() {
+    let mut world = World::new(1);
+    world.start = StartFrom::Latest;
+    // The second founder saw no lease, and is slow.
+    world.store.freeze_scans().await;
+    let mut scans = 0;
+    world.store.rule(move |call| {
+        let is_first_scan = call.worker == "late" && call.operation == "Scan" && scans == 0;
+        scans += u32::from(is_first_scan);
+        is_first_scan.then_some(Fault::Slow(2 * SECOND))
+    });
+    let (late, early) = tokio::join!(world.worker("late"), async {
+        let early = world.worker("early").await;
+        world.until(SECOND, || early.count() == 1).await;
+        world.kinesis.split(0);
+        world.store.thaw_scans();
+        early
+    });
+    world.pass(2 * DURATION).await;
+    let keys: Vec<_> = world.leases().await.into_iter().map(|lease| lease.key).collect();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    assert_eq!((early.count(), late.count()), (1, 0));
+}
+
+/// Seed 929: by an old scan the lease was free, an earlier process of the same id had taken it since, and the take failed: what
+/// was found looked like its effect, and was older.
+#[tokio::test(start_paused = true)]
+async fn a_take_of_an_earlier_life_is_not_mistaken_for_an_unclear_one() {
+    let world = World::new(1);
+    let founder = world.worker("founder").await;
+    world.until(SECOND, || founder.count() == 1).await;
+    founder.release(0, kcl_core::leasing::Release::Stopping).await;
+    founder.crash();
+    world.store.freeze_scans().await;
+    let first = world.worker("a").await;
+    world.until(SECOND, || first.count() == 1).await;
+    first.crash();
+    let taken = world.lease(0).await.counter;
+    world.pass(3 * SECOND).await;
+    let mut writes = 0;
+    world.store.rule(move |call| {
+        writes += u32::from(call.operation == "UpdateItem");
+        (call.operation == "UpdateItem" && writes == 1).then_some(Fault::Before(UNCLEAR))
+    });
+    let again = world.worker("a").await;
+    world.until(SECOND, || again.count() == 1).await;
+    assert_eq!(world.lease(0).await.counter, taken + 1, "its own write must prove the lease");
+    let scan = world.store.plain().scan(Consistency::Strong).await.unwrap();
+    assert_eq!(scan.leases.len(), 1);
+}
