@@ -8,10 +8,11 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use http::Response;
 use http_body_util::BodyExt;
 
-use crate::Emulator;
-use crate::front::{self, Head};
+use crate::front::{self, Head, ReplyBody};
+use crate::{Delivery, Emulator};
 
 /// Carries an SDK client's requests to an [`Emulator`] in the same process, on the caller's task.
 ///
@@ -24,6 +25,15 @@ pub struct InProcess {
 impl InProcess {
     pub(crate) fn new(emulator: Emulator) -> Self {
         Self { emulator }
+    }
+
+    /// A delivery as the SDK meets it, for a client of one's own with faults of its own (see [`Emulator::reply`]).
+    ///
+    /// # Errors
+    /// If the connection broke before there was a reply.
+    pub fn hand_over(&self, delivery: Delivery) -> Result<HttpResponse, ConnectorError> {
+        let response = front::hand_over(&self.emulator, delivery);
+        to_sdk(response.map_err(|error| ConnectorError::io(error.into()))?)
     }
 }
 
@@ -54,8 +64,11 @@ async fn exchange(
 ) -> Result<HttpResponse, ConnectorError> {
     let body = request.take_body().collect().await.map_err(ConnectorError::user)?.to_bytes();
     let head = Head::new(|name| request.headers().get(name));
-    let response =
-        front::respond(emulator, head, &body).await.map_err(|e| ConnectorError::io(e.into()))?;
+    let response = front::respond(emulator, head, &body).await;
+    to_sdk(response.map_err(|error| ConnectorError::io(error.into()))?)
+}
+
+fn to_sdk(response: Response<ReplyBody>) -> Result<HttpResponse, ConnectorError> {
     let response =
         response.map(|body| body.into_bytes().map_or_else(SdkBody::from_body_1_x, SdkBody::from));
     HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))

@@ -21,7 +21,7 @@ use crate::front;
 use crate::kinesis::{Step, SubscriptionId};
 use crate::{
     Delivery, EmulatorClock, EventStream, Fault, Faults, InProcess, Kinesis, Limits, Protocol,
-    Server, ServerOptions, Service,
+    Reply, Server, ServerOptions, Service,
 };
 
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -97,6 +97,18 @@ impl Emulator {
         drop(kinesis);
         woken.into_iter().for_each(Waker::wake);
         result
+    }
+
+    /// Answers one request at once, past counts and faults. `target` is the value of `X-Amz-Target`, and not that of
+    /// `SubscribeToShard`, which needs more than a reply.
+    ///
+    /// For a caller that has faults of its own, or must see the state just before and just after one request.
+    #[must_use]
+    pub fn reply(&self, target: &str, body: &[u8]) -> Reply {
+        let Some((service, operation)) = Service::parse_target(target) else {
+            return front::unknown_operation(Protocol::Json, Service::Kinesis);
+        };
+        self.answer(Protocol::Json, service, operation, body)
     }
 
     /// How many requests arrived for each operation, by IAM action name: `dynamodb:UpdateItem`.
@@ -216,24 +228,24 @@ impl Emulator {
 
     fn effect(&self, call: &Call<'_>) -> Delivery {
         let Call { service, operation, protocol, body, .. } = *call;
-        Delivery::Whole(match service {
-            Service::Kinesis if operation == "SubscribeToShard" => {
-                let opened =
-                    self.with_kinesis(|kinesis, now| kinesis.subscribe(protocol, now, body));
-                match opened {
-                    Ok(id) => {
-                        return Delivery::Stream(EventStream::new(self.clone(), id, protocol));
-                    }
-                    Err(refusal) => refusal,
-                }
-            }
+        if (service, operation) != (Service::Kinesis, "SubscribeToShard") {
+            return Delivery::Whole(self.answer(protocol, service, operation, body));
+        }
+        match self.with_kinesis(|kinesis, now| kinesis.subscribe(protocol, now, body)) {
+            Ok(id) => Delivery::Stream(EventStream::new(self.clone(), id, protocol)),
+            Err(refusal) => Delivery::Whole(refusal),
+        }
+    }
+
+    fn answer(&self, protocol: Protocol, service: Service, operation: &str, body: &[u8]) -> Reply {
+        match service {
             Service::Kinesis => {
                 self.with_kinesis(|kinesis, now| kinesis.call_in(protocol, now, operation, body))
             }
             Service::DynamoDb => {
                 lock(&self.shared.dynamodb).call(self.shared.clock.now(), operation, body)
             }
-        })
+        }
     }
 
     /// The readers of subscriptions that have something to do.

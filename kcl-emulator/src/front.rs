@@ -59,6 +59,17 @@ pub(crate) async fn respond(
         (Some(protocol), None) => Delivery::Whole(unknown_operation(protocol, service)),
         (None, _) => Delivery::Whole(unknown_operation(Protocol::Json, service)),
     };
+    hand_over(emulator, delivery)
+}
+
+/// The HTTP response that a delivery is.
+///
+/// # Errors
+/// If the connection broke before there was a reply.
+pub(crate) fn hand_over(
+    emulator: &Emulator,
+    delivery: Delivery,
+) -> io::Result<Response<ReplyBody>> {
     let (reply, body): (_, fn(Bytes) -> ReplyBody) = match delivery {
         Delivery::Whole(reply) => (reply, ReplyBody::whole),
         Delivery::Cut(reply) => (reply, ReplyBody::cut),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Protocol;
+use crate::{Protocol, Reply, front};
 
 /// A service that the emulator answers for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,13 +15,20 @@ pub enum Service {
 
 impl Service {
     /// Splits `X-Amz-Target` into service and operation; `None` if the service is not one of ours.
-    pub(crate) fn parse_target(target: &str) -> Option<(Self, &str)> {
+    #[must_use]
+    pub fn parse_target(target: &str) -> Option<(Self, &str)> {
         let (prefix, operation) = target.split_once('.')?;
         match prefix {
             "Kinesis_20131202" => Some((Self::Kinesis, operation)),
             "DynamoDB_20120810" => Some((Self::DynamoDb, operation)),
             _ => None,
         }
+    }
+
+    /// An error as the service writes it: the name in header and body, with its namespace where the service has one.
+    #[must_use]
+    pub fn error(self, status: u16, name: &str, message: Option<&str>) -> Reply {
+        front::error(self, status, name, message)
     }
 
     /// The content type of the service's replies.

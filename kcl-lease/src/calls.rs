@@ -8,7 +8,7 @@ use kcl_core::Clock;
 use kcl_core::metrics::{self, Metric, Metrics};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::store::{Change, LeaseStore, Outcome, Scan, StoreError, StoreErrorKind};
+use crate::store::{Change, Consistency, LeaseStore, Outcome, Scan, StoreError, StoreErrorKind};
 use crate::{Fence, Lease, LeaseKey};
 
 /// Calls to the store. Each is given up at an instant, and may have had effects then. Clones share the turns.
@@ -30,9 +30,13 @@ impl Calls {
         self.store.name()
     }
 
-    pub(crate) async fn scan(&self, until: Instant) -> Result<Scan, StoreError> {
+    pub(crate) async fn scan(
+        &self,
+        consistency: Consistency,
+        until: Instant,
+    ) -> Result<Scan, StoreError> {
         self.count(metrics::LEASE_SCANS);
-        self.bounded("Scan", until, self.store.scan()).await
+        self.bounded("Scan", until, self.store.scan(consistency)).await
     }
 
     pub(crate) async fn read(

@@ -73,7 +73,7 @@ pub struct Lease {
     pub key: LeaseKey,
     /// Who holds it; `None` when it is free.
     pub owner: Option<WorkerId>,
-    /// Grows by one with every write of a holder or taker: heartbeat and version in one.
+    /// Grows by one with every write of a holder or taker: heartbeat and version in one. Begins at a number of its own.
     pub counter: u64,
     /// How often the owner changed since the last checkpoint.
     pub owner_switches: u64,
@@ -108,6 +108,16 @@ impl Lease {
             hash_range: None,
             started_at: None,
         }
+    }
+
+    /// The lease as it is created: its counter begins at a number by chance, from 1 to 2^31 - 1 (the Java KCL begins at 0).
+    ///
+    /// A lease that was deleted and is created anew must not have a fence of its earlier life: a write of that life which is
+    /// still under way would find it, and apply.
+    #[must_use]
+    pub(crate) fn numbered(self, rng: &mut fastrand::Rng) -> Self {
+        let counter = rng.u64(1..1 << 31);
+        Self { counter, ..self }
     }
 
     /// True once the shard was read to its end.

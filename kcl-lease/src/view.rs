@@ -31,6 +31,8 @@ pub(crate) enum Life {
 #[derive(Debug, Clone)]
 struct Observed {
     lease: Lease,
+    /// Since when a lease has been seen under its key.
+    since: Instant,
     /// When its counter was last seen to change, or first seen.
     moved: Instant,
     /// When this state was last confirmed.
@@ -49,16 +51,17 @@ impl View {
 
     /// Folds in a scan that was begun at `started` and complete at `now`.
     ///
-    /// A counter lower than a known one is an old state and is passed over, unless it still shows after a lease duration:
-    /// then the lease was deleted and made anew. A known lease that the scan does not show is gone, unless it was written
-    /// after the scan began.
+    /// A counter lower than a known one is an old state and is passed over, unless the scan began longer after that one was
+    /// confirmed than scans are old: then the lease was deleted and made anew. A known lease that the scan does not show is
+    /// gone, unless it was written after the scan began.
     pub(crate) fn fold_scan(&mut self, scan: Scan, started: Instant, now: Instant) {
         let mut shown = BTreeSet::new();
         for lease in scan.leases {
             shown.insert(lease.key.clone());
             let stale = self.leases.get(&lease.key).is_some_and(|known| {
                 lease.counter < known.lease.counter
-                    && now.saturating_duration_since(known.confirmed) < self.duration
+                    && started.saturating_duration_since(known.confirmed)
+                        < OLDEST_SCAN.min(self.duration)
             });
             if !stale {
                 self.observe(lease, now);
@@ -76,7 +79,8 @@ impl View {
             Some(_) => (now, true),
             None => (now, false),
         };
-        let observed = Observed { moved, confirmed: now, witnessed, lease };
+        let since = before.map_or(now, |known| known.since);
+        let observed = Observed { lease, since, moved, confirmed: now, witnessed };
         self.leases.insert(observed.lease.key.clone(), observed);
     }
 
@@ -92,6 +96,11 @@ impl View {
 
     pub(crate) fn get(&self, key: &LeaseKey) -> Option<&Lease> {
         self.leases.get(key).map(|known| &known.lease)
+    }
+
+    /// All leases in the order of their keys, and since when each is known.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (&Lease, Instant)> {
+        self.leases.values().map(|known| (&known.lease, known.since))
     }
 
     /// All leases in the order of their keys.
@@ -128,6 +137,17 @@ impl View {
             return Life::Expired(expiry.min(now));
         }
         Life::Live
+    }
+}
+
+/// No scan shows a state that was replaced longer ago. (DynamoDB: usually a second.)
+const OLDEST_SCAN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+impl View {
+    /// Each lease, since when its counter stands still, and whether it was seen to move.
+    pub(crate) fn stillness(&self) -> impl Iterator<Item = (&Lease, Instant, bool)> {
+        self.leases.values().map(|known| (&known.lease, known.moved, known.witnessed))
     }
 }
 
@@ -201,11 +221,16 @@ mod tests {
     #[test]
     fn a_lease_made_anew_under_a_known_key_is_believed_in_the_end() {
         let (t0, mut view) = (start(), View::new(TEN));
+        let second = Duration::from_secs(1);
         view.observe(lease("s", "bar", 90), t0);
-        view.fold_scan(scan(&[lease("s", "", 0)]), t0, t0 + TEN / 2);
-        assert_eq!(view.get(&key("s")).unwrap().counter, 90);
-        view.fold_scan(scan(&[lease("s", "", 0)]), t0, t0 + TEN);
-        assert_eq!(view.get(&key("s")).unwrap().counter, 0);
+        for (began, counter) in [(t0, 90), (t0 + 4 * second, 90), (t0 + 5 * second, 3)] {
+            view.fold_scan(scan(&[lease("s", "", 3)]), began, t0 + TEN);
+            assert_eq!(view.get(&key("s")).unwrap().counter, counter);
+        }
+        // Once it was seen to be gone, its new life is believed at once.
+        view.fold_scan(scan(&[]), t0 + 2 * TEN, t0 + 2 * TEN);
+        view.fold_scan(scan(&[lease("s", "", 1)]), t0 + 2 * TEN, t0 + 2 * TEN);
+        assert_eq!(view.get(&key("s")).unwrap().counter, 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
-use kcl_emulator::{Emulator, Fault, Rule, Service};
+use kcl_emulator::{Delivery, Emulator, Fault, Rule, Service};
 
 use crate::over_a_socket;
 use crate::table::{TABLE, create, get, lease, n, put, s};
@@ -182,4 +182,23 @@ async fn faults_look_the_same_over_a_socket() {
     let error = renew(&client, 3).await.unwrap_err();
     assert_eq!(error.code(), Some("ProvisionedThroughputExceededException"));
     renew(&client, 3).await.unwrap();
+}
+
+#[test]
+fn a_client_of_ones_own_gets_replies_past_counts_and_faults() {
+    let emulator = Emulator::builder().build();
+    emulator.faults().add(Rule::new(Fault::Throttle));
+    let reply = emulator.reply("DynamoDB_20120810.ListTables", b"{}");
+    assert_eq!((reply.status, emulator.counts().len()), (200, 0));
+    assert_eq!(emulator.reply("Elsewhere.ListTables", b"{}").status, 400);
+
+    let connector = emulator.connector();
+    let deliver = |delivery| connector.hand_over(delivery);
+    let whole = deliver(Delivery::Whole(reply.clone())).unwrap();
+    assert_eq!(whole.body().bytes(), Some(&reply.body[..]));
+    assert_eq!(deliver(Delivery::Cut(reply)).unwrap().body().bytes(), None); // a stream that breaks
+    assert!(deliver(Delivery::Lost).unwrap_err().is_io());
+    let error = Service::DynamoDb.error(400, "ThrottlingException", None);
+    let error = deliver(Delivery::Whole(error)).unwrap();
+    assert_eq!(error.headers().get("x-amzn-errortype"), Some("ThrottlingException"));
 }

@@ -69,7 +69,15 @@ impl Fleet {
     fn ours(&self, view: &View, worker: &WorkerId, now: Instant) -> Vec<LeaseKey> {
         let holds = |(_, owner): &(_, &Option<WorkerId>)| owner.as_ref() == Some(worker);
         let held = self.leases.iter().filter(holds).map(|(key, _)| key.clone());
-        let me = Me { worker, held: &held.collect(), shunned: &BTreeSet::new(), max_leases: None };
+        let (held, none) = (held.collect(), BTreeSet::new());
+        let me = Me {
+            worker,
+            held: &held,
+            shunned: &none,
+            waiting: &none,
+            heirs: &none,
+            max_leases: None,
+        };
         let moves = plan(view, &me, now, &mut self.rng.clone());
         moves.into_iter().map(|(Move::Take(claim) | Move::Steal(claim))| claim.lease.key).collect()
     }

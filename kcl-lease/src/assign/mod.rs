@@ -6,12 +6,13 @@
 //!    expired or not. The counter fences the previous life.
 //! 2. Free and expired leases up to the target `ceil(startable leases / live workers)`, the longest free first, then by
 //!    chance so that workers do not collide. What was free for two lease durations is taken regardless of the target:
-//!    nobody else can or will.
+//!    nobody else can or will. So are the children of a shard that this worker has just read to its end: others would
+//!    notice them with their next scan, and its keys would stand still until then.
 //! 3. Only when nothing is free: single leases from the most loaded worker while it has at least two more than this one.
 //!    Which ones is *not* left to chance: when several workers want from the same one they want the same leases, so that
 //!    the conditional write leaves it no poorer than one of them would have.
 //!
-//! A lease is startable once every parent's lease has ended or is gone (where the Java KCL takes it and lets it block). A
+//! A lease is startable once every parent's lease has ended or is gone for good (where the Java KCL takes it and lets it block). A
 //! difference of one never moves a lease, so a balanced fleet stands still, also beside Java 2.x workers, whose target is
 //! the same and who do not steal for a difference of one either.
 
@@ -33,6 +34,10 @@ pub(crate) struct Me<'a> {
     pub(crate) held: &'a BTreeSet<LeaseKey>,
     /// What it gave up for good: it never takes these.
     pub(crate) shunned: &'a BTreeSet<LeaseKey>,
+    /// The children of shards that it has read to their end.
+    pub(crate) heirs: &'a BTreeSet<LeaseKey>,
+    /// What waits for a parent whose lease is to be made anew: nobody can start these.
+    pub(crate) waiting: &'a BTreeSet<LeaseKey>,
     /// The most that it may hold; `None` means no limit.
     pub(crate) max_leases: Option<NonZeroU32>,
 }
@@ -77,9 +82,12 @@ pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::R
         let patience = 2 * view.lease_duration();
         let mut available = board.available;
         rng.shuffle(&mut available);
-        available.sort_by_key(|(_, since)| *since);
-        let overdue = available.partition_point(|(_, since)| *since + patience <= now);
-        for (lease, _) in available.iter().take(need.max(overdue).min(room)) {
+        let is_heir = |lease: &Lease| me.heirs.contains(&lease.key);
+        available.sort_by_key(|(lease, since)| (!is_heir(lease), *since));
+        let is_urgent =
+            |(lease, since): &(&Lease, Instant)| is_heir(lease) || *since + patience <= now;
+        let urgent = available.partition_point(is_urgent);
+        for (lease, _) in available.iter().take(need.max(urgent).min(room)) {
             let why = if lease.owner.is_some() { "expired" } else { "free" };
             moves.push(Move::Take(claim(view, lease, why)));
         }
@@ -149,7 +157,7 @@ impl<'a> Board<'a> {
                 board.workers.extend(&lease.owner);
             }
             let held = me.held.contains(&lease.key);
-            if !held && !is_startable(view, lease) {
+            if !held && (me.waiting.contains(&lease.key) || !is_startable(view, lease)) {
                 continue;
             }
             board.startable += 1;
@@ -178,7 +186,8 @@ fn owned_by(lease: &Lease, worker: &WorkerId) -> bool {
     lease.owner.as_ref() == Some(worker)
 }
 
-/// True when the lease can be read now: it has not ended, and no parent is known that has not.
+/// True when the lease can be read now, unless it waits for a parent without a lease: it has not ended, and no parent is
+/// known that has not.
 pub(crate) fn is_startable(view: &View, lease: &Lease) -> bool {
     let blocks = |parent: LeaseKey| view.get(&parent).is_some_and(|parent| !parent.has_ended());
     !lease.has_ended() && !parents(lease).any(blocks)

@@ -35,6 +35,8 @@ fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
         worker: &"me".parse().unwrap(),
         held: &held,
         shunned: &[key("shunned"), key("shunned2")].into(),
+        heirs: &[key("heir"), key("heir2")].into(),
+        waiting: &[key("waiting"), key("waiting2")].into(),
         max_leases: max.and_then(NonZeroU32::new),
     };
     let mut moves: Vec<String> = plan(&view, &me, now, &mut fastrand::Rng::with_seed(7))
@@ -61,6 +63,9 @@ fn what_is_taken() {
         ("a:me b:bar c:-", "a", "+c"),
         ("a:me b:me c:bar d:-", "a b", ""), // at the target: left to bar
         ("a:me b:me c:bar d:-!!", "a b", "+d"), // but not for ever
+        // Children of what it read to its end: at once, regardless of the target.
+        ("a:END b:bar heir:-<a heir2:-<a c:me", "c", "+heir +heir2"),
+        ("a:bar heir:-<a", "", ""),
         // A free lease is taken before any is stolen, and never both at once.
         ("a:- b:bar c:bar d:bar", "", "+a"),
         // Own leases of an earlier life: at once, regardless of the target.
@@ -71,6 +76,9 @@ fn what_is_taken() {
         ("a:bar b:-<a c:-<a", "", ""),
         ("a:END b:bar m:-<a,b", "", ""),
         ("m:-<gone", "", "+m"),
+        // Nor those that wait for a parent without a lease, even under this worker's id.
+        ("waiting:- waiting2:me a:- b:bar", "", "+a"),
+        ("waiting:me waiting2:me a:- b:bar", "waiting waiting2", ""), // what is held is load
         // What this worker halted.
         ("shunned:- a:-", "", "+a"),
         ("shunned:me a:-", "", "+a"),
@@ -91,6 +99,7 @@ fn what_is_stolen() {
         ("a:bar b:baz c:baz d:baz e:baz f:baz", "", "~e ~f"), // from the most loaded
         ("a:bar b:bar c:bar d:bar e:baz f:baz g:baz h:baz", "", "~d ~h"), // ends at 3 3 2
         ("a:bar b:bar c:bar d:-<a e:-<a f:-<a", "", "~c"), // blocked ones do not count
+        ("a:bar waiting:bar waiting2:bar", "", ""),
         ("a:bar shunned:bar shunned2:bar", "", "~a"),
         ("shunned:bar shunned2:bar", "", ""),
     ];
@@ -126,9 +135,16 @@ fn an_absent_parent_is_verified_until_the_child_has_progressed() {
     {
         child.position = position;
         view.observe(child.clone(), now);
-        let (held, shunned) = (BTreeSet::new(), BTreeSet::new());
-        let me =
-            Me { worker: &"me".parse().unwrap(), held: &held, shunned: &shunned, max_leases: None };
+        let none = BTreeSet::new();
+        let worker = &"me".parse().unwrap();
+        let me = Me {
+            worker,
+            held: &none,
+            shunned: &none,
+            waiting: &none,
+            heirs: &none,
+            max_leases: None,
+        };
         let moves = plan(&view, &me, now, &mut fastrand::Rng::with_seed(1));
         let [Move::Take(claim)] = &moves[..] else { panic!("{moves:?}") };
         assert_eq!(claim.verify, verify);

@@ -11,10 +11,10 @@ use kcl_core::metrics::{self, ShardMetrics};
 use super::WIDTH;
 use super::run::{Coordinator, End};
 use super::take::Taken;
-use crate::Lease;
 use crate::assign::{self, Claim, Me, Move};
 use crate::store::StoreErrorKind;
 use crate::sync;
+use crate::{Lease, LeaseKey};
 
 impl Coordinator {
     /// Plans and executes, when something has changed.
@@ -22,11 +22,14 @@ impl Coordinator {
         if !std::mem::take(&mut self.agenda.replan) || !self.control.is_taking() {
             return Ok(());
         }
+        self.find_waiting();
         let held = self.held.keys().cloned().collect();
         let me = Me {
             worker: &self.member.worker,
             held: &held,
             shunned: &self.shunned,
+            heirs: &self.heirs,
+            waiting: &self.waiting,
             max_leases: self.member.max_leases,
         };
         let moves = assign::plan(&self.view, &me, self.member.clock.now(), &mut self.rng);
@@ -56,6 +59,10 @@ impl Coordinator {
                 }
             }
         }
+        let is_free = |key: &LeaseKey| {
+            self.view.get(key).is_some_and(|lease| lease.owner.is_none() && !lease.has_ended())
+        };
+        self.heirs.retain(is_free);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use kcl_core::metrics;
 use super::Message;
 use super::run::{Coordinator, End, HOLE_PAUSE};
 use super::survey::{SurveyError, Surveyed};
+use crate::Lease;
 use crate::keeper::{Exit, Freed, Gone};
 
 impl Coordinator {
@@ -18,7 +19,7 @@ impl Coordinator {
     }
 
     fn surveyed(&mut self, surveyed: Surveyed) -> Result<(), End> {
-        let Surveyed { stream, created, failure } = surveyed;
+        let Surveyed { stream, listing, created, failure } = surveyed;
         if failure.as_ref().is_some_and(SurveyError::is_table_missing) {
             return Err(End::TableMissing);
         }
@@ -26,6 +27,11 @@ impl Coordinator {
             tracing::warn!(%stream, error = failure as &dyn std::error::Error, "shards not compared with leases, trying again later");
         }
         self.learn(created);
+        if let Some(listing) = listing {
+            // Kept only while leases wait for what it tells.
+            self.listings.insert(stream.clone(), listing);
+            self.agenda.replan = true;
+        }
         let interval = self.member.timing.sync_interval;
         let failed = failure.is_some();
         self.plan_survey(stream, if failed { interval.min(HOLE_PAUSE) } else { interval });
@@ -66,6 +72,12 @@ impl Coordinator {
             Gone::Ended => {
                 tracing::info!(lease = %key, "shard has ended");
                 self.view.observe(last, now);
+                let merged = |child: &Lease| child.parents.len() > 1;
+                if children.iter().any(merged) {
+                    // Whether the other parent has ended is known to its own reader.
+                    self.agenda.scan = now;
+                }
+                self.heirs.extend(children.iter().map(|child| child.key.clone()));
                 self.learn(children);
             }
             Gone::Freed(freed) => {

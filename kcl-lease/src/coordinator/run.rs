@@ -14,7 +14,8 @@ use super::take::Taker;
 use super::{Control, Message, Streams, Survey};
 use crate::assign;
 use crate::keeper::{Gone, Keeper, Keeping};
-use crate::store::{Scan, StoreError, StoreErrorKind};
+use crate::store::{Consistency, Scan, StoreError, StoreErrorKind};
+use crate::sync::{self, Listing};
 use crate::view::View;
 use crate::{Lease, LeaseKey};
 
@@ -29,6 +30,12 @@ pub(super) struct Coordinator {
     pub(super) view: View,
     pub(super) held: BTreeMap<LeaseKey, Keeper>,
     pub(super) shunned: BTreeSet<LeaseKey>,
+    /// The children of shards that were read to their end here, until somebody has them.
+    pub(super) heirs: BTreeSet<LeaseKey>,
+    /// Leases that wait for a parent without a lease, as of the last plan.
+    pub(super) waiting: BTreeSet<LeaseKey>,
+    /// The newest listings, of the streams where leases wait.
+    pub(super) listings: BTreeMap<StreamId, Listing>,
     pub(super) agenda: Agenda,
     /// Another live worker was seen under this one's id.
     pub(super) has_twin: bool,
@@ -79,6 +86,9 @@ impl Coordinator {
             view: View::new(member.timing.lease_duration),
             held: BTreeMap::new(),
             shunned: BTreeSet::new(),
+            heirs: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            listings: BTreeMap::new(),
             agenda: Agenda {
                 scan: now,
                 failures: 0,
@@ -121,8 +131,15 @@ impl Coordinator {
         for (stream, start) in streams {
             if self.streams.leases(&stream.id, self.view.leases()).next().is_none() {
                 if let Some(created) = self.survey.found(&stream, start, &mut self.rng).await? {
+                    // The listing of a new application does not tell which parents are gone.
+                    let is_orphan = |lease| sync::lacks_a_parent(lease, |_| false);
+                    let pause = if created.iter().any(is_orphan) {
+                        Duration::ZERO
+                    } else {
+                        self.member.timing.sync_interval
+                    };
                     self.learn(created);
-                    self.plan_survey(stream.id, self.member.timing.sync_interval);
+                    self.plan_survey(stream.id, pause);
                 } else {
                     self.agenda.scan = self.member.clock.now();
                 }
@@ -196,7 +213,11 @@ impl Coordinator {
             let me = Some(&self.member.worker);
             let mine =
                 |lease: &Lease| lease.owner.as_ref() == me || self.held.contains_key(&lease.key);
-            let takeable = |lease: &Lease| !mine(lease) && assign::is_startable(&self.view, lease);
+            let takeable = |lease: &Lease| {
+                !mine(lease)
+                    && !self.waiting.contains(&lease.key)
+                    && assign::is_startable(&self.view, lease)
+            };
             let expiry = self.view.next_expiry(self.member.clock.now(), takeable);
             wake = expiry.map_or(wake, |expiry| wake.min(expiry));
         }
@@ -227,7 +248,7 @@ impl Coordinator {
     async fn scan(&self) -> Result<(Scan, Instant), StoreError> {
         let started = self.member.clock.now();
         let until = started + self.member.timing.lease_duration.max(SCAN_LIMIT);
-        let scan = self.keeping.calls.scan(until).await?;
+        let scan = self.keeping.calls.scan(Consistency::Eventual, until).await?;
         Ok((scan, started))
     }
 

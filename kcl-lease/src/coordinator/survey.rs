@@ -12,8 +12,8 @@ use kcl_core::{Backoff, Clock, Shard, ShardId, StartFrom, Stream, StreamId};
 use super::{Streams, WIDTH};
 use crate::Lease;
 use crate::calls::Calls;
-use crate::store::{StoreError, StoreErrorKind};
-use crate::sync::{self, Creation};
+use crate::store::{Consistency, Scan, StoreError, StoreErrorKind};
+use crate::sync::{self, Creation, Listing};
 
 /// What a survey needs.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub(super) struct Survey {
 #[derive(Debug)]
 pub(crate) struct Surveyed {
     pub(super) stream: StreamId,
+    /// All shards of the stream.
+    pub(super) listing: Option<Listing>,
     /// The leases that were created.
     pub(super) created: Vec<Lease>,
     pub(super) failure: Option<SurveyError>,
@@ -61,8 +63,8 @@ impl Survey {
             let wall = self.clock.wall();
             let failure = match self.list(stream, filter).await {
                 Ok(shards) => match sync::first_leases(&shards, &key, start, wall) {
-                    Some(leases) => match self.create_first(leases).await {
-                        Ok(leases) => return Ok(Some(leases)),
+                    Some(leases) => match self.create_unless_founded(stream, leases, rng).await {
+                        Ok(created) => return Ok(created),
                         Err(error) => SurveyError::Store(error),
                     },
                     None if incomplete < INCOMPLETE_RETRIES => {
@@ -83,28 +85,46 @@ impl Survey {
             tracing::warn!(stream = %stream.id, error = &failure as &dyn std::error::Error, "first leases not created, trying again");
             self.clock.sleep(PAUSE.delay(failures, rng)).await;
             failures += 1;
-            // Shards that are listed late may be the children of others' first ones.
-            if self.has_leases(stream).await {
-                return Ok(None);
-            }
         }
     }
 
-    async fn has_leases(&self, stream: &Stream) -> bool {
-        let until = self.clock.now() + self.timing.lease_duration;
-        let scan = self.calls.scan(until).await;
-        scan.is_ok_and(|scan| self.streams.leases(&stream.id, scan.leases.iter()).next().is_some())
+    /// The leases that were made here; another worker may make others at the same time. `None` when there are leases since
+    /// the shards were listed: these may be children of others' first ones, with records of its own in between.
+    async fn create_unless_founded(
+        &self,
+        stream: &Stream,
+        leases: Vec<Lease>,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Option<Vec<Lease>>, StoreError> {
+        let scan = self.scan().await?;
+        if self.streams.leases(&stream.id, scan.leases.iter()).next().is_some() {
+            return Ok(None);
+        }
+        self.create_first(leases, rng).await.map(Some)
     }
 
-    /// Creates what is missing beside `leases`, all leases that are known.
+    async fn scan(&self) -> Result<Scan, StoreError> {
+        let until = self.clock.now() + self.timing.lease_duration;
+        self.calls.scan(Consistency::Strong, until).await
+    }
+
+    /// Creates the leases that are missing.
+    ///
+    /// The leases are read after the shards were listed, whatever this worker saw of them before: one that could not scan, or
+    /// did not run, for a while would take shards for forgotten that others read since.
     pub(super) async fn complete(
         &self,
         stream: &Stream,
         start: StartFrom,
-        leases: &[Lease],
+        rng: &mut fastrand::Rng,
     ) -> Surveyed {
-        let mut surveyed =
-            Surveyed { stream: stream.id.clone(), created: Vec::new(), failure: None };
+        let mut surveyed = Surveyed {
+            stream: stream.id.clone(),
+            listing: None,
+            created: Vec::new(),
+            failure: None,
+        };
+        let begun = self.clock.now();
         let shards = match self.list(stream, ShardFilter::All).await {
             Ok(shards) => shards,
             Err(error) => {
@@ -112,10 +132,19 @@ impl Survey {
                 return surveyed;
             }
         };
+        let scan = match self.scan().await {
+            Ok(scan) => scan,
+            Err(error) => {
+                surveyed.failure = Some(SurveyError::Store(error));
+                return surveyed;
+            }
+        };
         let key = |shard: &ShardId| self.streams.key(&stream.id, shard);
-        let known = self.streams.leases(&stream.id, leases.iter());
+        let known = self.streams.leases(&stream.id, scan.leases.iter());
         let creations = sync::missing_leases(&shards, known, &key, start);
-        let created = stream::iter(creations).map(|creation| self.create(creation));
+        let created = stream::iter(creations).map(|Creation { lease, unless_begun }| {
+            self.create(Creation { lease: lease.numbered(rng), unless_begun })
+        });
         let mut created = created.buffered(WIDTH);
         while let Some(created) = created.next().await {
             match created {
@@ -123,14 +152,21 @@ impl Survey {
                 Err(error) => surveyed.failure = Some(SurveyError::Store(error)),
             }
         }
+        surveyed.listing = Some(Listing { begun, shards });
         surveyed
     }
 
-    /// The leases that were made here; another worker may make others at the same time.
-    async fn create_first(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, StoreError> {
-        let created = stream::iter(leases).map(|lease| async move {
-            let made = self.calls.create(&lease, self.deadline()).await?;
-            Ok(made.then_some(lease))
+    async fn create_first(
+        &self,
+        leases: Vec<Lease>,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let created = stream::iter(leases).map(|lease| {
+            let lease = lease.numbered(rng);
+            async move {
+                let made = self.calls.create(&lease, self.deadline()).await?;
+                Ok(made.then_some(lease))
+            }
         });
         // All are tried, whatever fails: what is there need not be made by the next try.
         let created: Vec<_> = created.buffered(WIDTH).collect().await;

@@ -1,5 +1,6 @@
-//! When the shards of each stream are compared with its leases.
+//! When the shards of each stream are compared with its leases, and which leases wait for that.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use kcl_core::StreamId;
@@ -13,7 +14,7 @@ use crate::sync;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SurveyTime {
     pub(super) due: Instant,
-    /// From when on uncovered hash keys make it due.
+    /// From when on uncovered hash keys, or leases that wait for it, make it due.
     pub(super) if_hole: Instant,
 }
 
@@ -34,14 +35,41 @@ impl Coordinator {
             let Some((stream, start)) = self.streams.by_id.get(&id).cloned() else {
                 continue;
             };
-            let leases = self.streams.leases(&id, self.view.leases());
-            let leases: Vec<Lease> = leases.cloned().collect();
             let (survey, inbox) = (self.survey.clone(), self.keeping.inbox.clone());
+            let mut rng = self.rng.fork();
             self.member.tasks.spawn(async move {
-                let surveyed = survey.complete(&stream, start, &leases).await;
+                let surveyed = survey.complete(&stream, start, &mut rng).await;
                 // Without a coordinator there is nobody to tell.
                 let _ = inbox.send(Message::Surveyed(surveyed)).await;
             });
+        }
+    }
+
+    /// Finds the leases that wait for a parent without a lease. Where a survey would bring them on it becomes due, at most
+    /// one at a time and as seldom as for a hole, however many leases wait.
+    pub(super) fn find_waiting(&mut self) {
+        let mut orphans: BTreeMap<StreamId, Vec<(&Lease, Instant)>> = BTreeMap::new();
+        for (lease, since) in self.view.known() {
+            if sync::lacks_a_parent(lease, |parent| self.view.get(parent).is_some())
+                && let Some((stream, _)) = self.streams.of(&lease.key)
+            {
+                orphans.entry(stream.id.clone()).or_default().push((lease, since));
+            }
+        }
+        self.listings.retain(|stream, _| orphans.contains_key(stream));
+        self.waiting.clear();
+        for (id, orphans) in orphans {
+            let Some((_, start)) = self.streams.by_id.get(&id) else {
+                continue;
+            };
+            let leases = self.streams.leases(&id, self.view.leases());
+            let mut found = sync::waiting(self.listings.get(&id), leases, &orphans, *start);
+            self.waiting.append(&mut found.leases);
+            if found.needs_survey
+                && let Some(survey) = self.agenda.surveys.get_mut(&id)
+            {
+                survey.due = survey.due.min(survey.if_hole);
+            }
         }
     }
 

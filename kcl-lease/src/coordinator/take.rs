@@ -73,14 +73,12 @@ impl Taker {
             let Some(current) = current else {
                 return Ok(Taken::Deleted);
             };
+            let is_own = current.owner.as_ref() == Some(&self.worker);
             match begun {
-                // To an own lease, the write would look like that renewal, which proves nothing about now.
-                Some(begun)
-                    if current.fence() == expected.fence() && victim != Some(&self.worker) =>
-                {
-                    return Ok(Taken::Won(current, begun));
-                }
                 Some(_) if current.fence() == fence => {}
+                // This write has applied, it seems. But an earlier process of the same id may have taken or renewed it just
+                // like this, which proves nothing about now: another write does.
+                Some(_) if is_own && !current.has_ended() => (lease, begun) = (current, None),
                 // Its owner has only renewed meanwhile.
                 _ if victim.is_some()
                     && current.owner.as_ref() == victim

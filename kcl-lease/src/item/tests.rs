@@ -94,7 +94,7 @@ fn leases_of_java_3_are_read_and_its_other_items_passed_over() {
 }
 
 #[test]
-fn a_new_child_lease_is_what_java_creates() {
+fn a_new_child_lease_is_what_java_creates_but_for_its_first_counter() {
     let golden = &golden("java-kcl-2.7.2")["2-after-shard-end"];
     let child = golden.iter().find(|item| item["leaseKey"] == text("shardId-000000000006"));
     let new = Lease {
@@ -106,6 +106,10 @@ fn a_new_child_lease_is_what_java_creates() {
         ..Lease::new(LeaseKey::single(shard("shardId-000000000006")), Position::TrimHorizon)
     };
     assert_eq!(Some(&encode(&new)), child);
+    let mut written = encode(&new.numbered(&mut fastrand::Rng::with_seed(1)));
+    let first = written.insert("leaseCounter".to_owned(), number(&0)).unwrap();
+    assert_ne!(first, number(&0));
+    assert_eq!(Some(&written), child);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::Lease;
 
 /// What was asked for and is in no attempt yet.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Asked<R> {
     pub(super) position: Option<Position>,
     pub(super) pending: Option<PendingCheckpoint>,
@@ -21,6 +22,7 @@ pub(super) struct Asked<R> {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct End<R> {
     /// Children whose leases are not known to exist.
     pub(super) missing: Vec<Lease>,
@@ -29,6 +31,7 @@ pub(super) struct End<R> {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Pause {
     pub(super) backoff: Backoff,
     pub(super) failures: u32,

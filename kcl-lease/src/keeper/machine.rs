@@ -49,6 +49,7 @@ pub(super) struct Machine<R> {
 ///      └───────────────────────────────────────────────────────────────────────────┘
 /// ```
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 enum Phase<R> {
     /// Nothing is under way.
     Idle,
@@ -62,6 +63,7 @@ enum Phase<R> {
 
 /// One write, the same through all its repetitions, so that it can be recognised in the table.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Attempt<R> {
     change: Change,
     /// The lease once it has applied.
@@ -406,5 +408,7 @@ fn validity(timing: &LeaseTiming) -> Duration {
     timing.lease_duration.saturating_sub(timing.fence_margin)
 }
 
+#[cfg(test)]
+pub(super) mod test_state;
 #[cfg(test)]
 mod tests;

@@ -170,10 +170,16 @@ impl Task {
             let watermark = self.shared.with(|cell| cell.watermark.clone());
             match self.machine.next(self.keeping.clock.now(), &watermark) {
                 Step::Exit(gone) => break gone,
-                Step::Wait { until } => self.wait(until).await,
-                call => Box::pin(self.call(call)).await,
+                Step::Wait { until } => {
+                    // What is durable already was answered without a write.
+                    self.settle();
+                    self.wait(until).await;
+                }
+                call => {
+                    Box::pin(self.call(call)).await;
+                    self.settle();
+                }
             }
-            self.settle();
         };
         Box::pin(self.exit(gone, lost)).await;
     }
@@ -240,6 +246,7 @@ impl Task {
     /// Creates the lease of a child, unless it waits for another parent whose lease is still to come: that parent's
     /// reader, the last to end, creates it. Java workers would not wait for a parent without a lease.
     async fn create(&mut self, child: Lease, until: Instant) -> Result<(), StoreError> {
+        let child = child.numbered(&mut self.rng);
         let calls = &self.keeping.calls;
         for parent in &child.parents {
             let parent = child.key.sibling(parent.clone());
@@ -248,8 +255,10 @@ impl Task {
                 return Ok(());
             }
         }
-        calls.create(&child, until).await?;
-        self.children.push(child);
+        // One that is there already has another number.
+        let is_new = calls.create(&child, until).await?;
+        let there = if is_new { Some(child) } else { calls.read(&child.key, until).await? };
+        self.children.extend(there);
         Ok(())
     }
 
@@ -291,3 +300,6 @@ impl Task {
 
 /// Orders that may wait while a write is under way.
 const ORDERS: usize = 64;
+
+#[cfg(test)]
+mod explore_tests;

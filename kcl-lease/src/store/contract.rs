@@ -1,7 +1,7 @@
 //! What every [`LeaseStore`] must do. Run it against your own store:
 //!
 //! ```
-//! use kcl_lease::store::{MemoryStore, contract};
+//! use kcl_lease::store::{Consistency, MemoryStore, contract};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
@@ -17,6 +17,7 @@
     reason = "a test suite says what is wrong by panicking"
 )]
 
+use crate::store::Consistency;
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -215,7 +216,7 @@ pub async fn a_delete_is_fenced(store: &dyn LeaseStore) {
 
 /// A scan shows each lease once, in the order of keys, also when there are several megabytes of them.
 pub async fn a_scan_shows_everything(store: &dyn LeaseStore) {
-    let empty = store.scan().await.expect("scan");
+    let empty = store.scan(Consistency::Eventual).await.expect("scan");
     assert!(empty.leases.is_empty() && empty.unreadable.is_empty() && empty.foreign == 0);
     let mut expected = BTreeMap::new();
     for number in (0..12).rev() {
@@ -224,7 +225,7 @@ pub async fn a_scan_shows_everything(store: &dyn LeaseStore) {
         let lease = Lease { pending: Some(pending), ..full(&format!("shardId-{number:012}")) };
         expected.insert(lease.key.clone(), created(store, lease).await);
     }
-    let found = store.scan().await.expect("scan");
+    let found = store.scan(Consistency::Eventual).await.expect("scan");
     assert!(found.unreadable.is_empty(), "{:?}", found.unreadable);
     let keys = |leases: &[Lease]| leases.iter().map(|l| l.key.clone()).collect::<Vec<_>>();
     let expected: Vec<Lease> = expected.into_values().collect();

@@ -15,7 +15,9 @@ use kcl_core::leasing::LeasingError;
 
 use self::error::store_error;
 use self::expression::{Condition, Update};
-use super::{Change, LeaseStore, Outcome, Scan, StoreError, StoreErrorKind, TablePolicy, table};
+use super::{
+    Change, Consistency, LeaseStore, Outcome, Scan, StoreError, StoreErrorKind, TablePolicy, table,
+};
 use crate::item::{self, Item};
 use crate::{Fence, Lease, LeaseKey};
 
@@ -66,8 +68,8 @@ impl DynamoStore {
         self
     }
 
-    /// Whether scans read strongly consistently, for twice the read capacity. Default: no; a stale view costs at most a
-    /// conflict.
+    /// Whether all scans read strongly consistently, for twice the read capacity. Default: only those that look for missing
+    /// leases; elsewhere a stale view costs at most a conflict.
     #[must_use]
     pub fn consistent_scans(mut self, consistent: bool) -> Self {
         self.consistent_scans = consistent;
@@ -85,7 +87,8 @@ impl LeaseStore for DynamoStore {
         table::ensure(&self.client, &self.table, &self.policy).await
     }
 
-    async fn scan(&self) -> Result<Scan, StoreError> {
+    async fn scan(&self, consistency: Consistency) -> Result<Scan, StoreError> {
+        let consistent = self.consistent_scans || consistency == Consistency::Strong;
         let (mut scan, mut leases) = (Scan::default(), BTreeMap::new());
         let mut start = None;
         loop {
@@ -93,7 +96,7 @@ impl LeaseStore for DynamoStore {
                 .client
                 .scan()
                 .table_name(&self.table)
-                .consistent_read(self.consistent_scans)
+                .consistent_read(consistent)
                 .set_exclusive_start_key(start)
                 .send()
                 .await

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use kcl_core::leasing::LeasingError;
 
-use super::{Change, LeaseStore, Outcome, Scan, StoreError};
+use super::{Change, Consistency, LeaseStore, Outcome, Scan, StoreError};
 use crate::{Fence, Lease, LeaseKey};
 
 /// Leases in memory, under the same conditions as in DynamoDB. Clones share them; the last clone takes them along.
@@ -42,7 +42,7 @@ impl LeaseStore for MemoryStore {
         Ok(())
     }
 
-    async fn scan(&self) -> Result<Scan, StoreError> {
+    async fn scan(&self, _: Consistency) -> Result<Scan, StoreError> {
         Ok(Scan { leases: self.leases().values().cloned().collect(), ..Scan::default() })
     }
 
@@ -110,6 +110,6 @@ mod tests {
     async fn clones_share_their_leases() {
         let store = MemoryStore::new();
         contract::only_the_first_create_counts(&store.clone()).await;
-        assert_eq!(store.scan().await.unwrap().leases.len(), 1);
+        assert_eq!(store.scan(Consistency::Strong).await.unwrap().leases.len(), 1);
     }
 }

@@ -35,11 +35,12 @@ pub trait LeaseStore: Send + Sync + fmt::Debug + 'static {
     /// When it is missing and may not be created, foreign, or not reachable.
     async fn prepare(&self) -> Result<(), kcl_core::leasing::LeasingError>;
 
-    /// All leases, as of no single moment: pages may be torn and a little stale.
+    /// All leases, as of no single moment: pages may be torn and, unless [`Consistency::Strong`] is asked for, a little
+    /// stale.
     ///
     /// # Errors
     /// See [`StoreErrorKind`]; an unreadable item is not an error.
-    async fn scan(&self) -> Result<Scan, StoreError>;
+    async fn scan(&self, consistency: Consistency) -> Result<Scan, StoreError>;
 
     /// One lease as it is now (strongly consistent); `None` when there is none. An unreadable item is an error.
     ///
@@ -70,6 +71,15 @@ pub trait LeaseStore: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// See [`StoreErrorKind`].
     async fn delete(&self, key: &LeaseKey, fence: &Fence) -> Result<Outcome, StoreError>;
+}
+
+/// How much a scan sees of what was just written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// What was written in the last second may be missing. Half the price.
+    Eventual,
+    /// Everything that was written before the scan began.
+    Strong,
 }
 
 /// What a scan found.

@@ -1,9 +1,12 @@
-//! Random histories of a stream and its readers: workers that die between any two writes, reshards, clean-up, late plans.
+//! Random histories of a stream and its readers: workers that die between any two writes, reshards, clean-up, late plans,
+//! leases that an operator deletes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::waiting::Waiting;
 use super::*;
 
 /// One second of a stream's life is one tick of its history. Records are put in every tick into every open shard.
@@ -14,6 +17,8 @@ struct Model {
     leases: BTreeMap<ShardId, Lease>,
     /// From when on each shard was read, until its end or now.
     read: BTreeMap<ShardId, u64>,
+    /// What was read to its end.
+    done: BTreeSet<ShardId>,
     /// From when on nothing may be skipped: once a worker is ready.
     needed_since: Option<u64>,
     /// A table seen earlier, for late plans.
@@ -41,6 +46,8 @@ enum Event {
     Merge(usize),
     /// An ended lease whose children have all progressed is deleted.
     CleanUp(usize),
+    /// An operator deletes a lease, whatever its state.
+    Delete(usize),
 }
 
 impl Model {
@@ -128,10 +135,22 @@ impl Model {
         }
     }
 
-    fn startable(&self) -> Vec<ShardId> {
+    fn startable(&self, start: StartFrom) -> Vec<ShardId> {
         let ended = |parent: &ShardId| self.leases.get(parent).is_none_or(Lease::has_ended);
-        let can = |lease: &&Lease| !lease.has_ended() && lease.parents.iter().all(ended);
+        let waiting = self.waiting(start).leases;
+        let can = |lease: &&Lease| {
+            !lease.has_ended() && lease.parents.iter().all(ended) && !waiting.contains(&lease.key)
+        };
         self.leases.values().filter(can).map(|lease| lease.key.shard().clone()).collect()
+    }
+
+    fn waiting(&self, start: StartFrom) -> Waiting {
+        let begun = crate::testing::start();
+        let listing = Listing { begun, shards: self.listed() };
+        let has_lease = |key: &LeaseKey| self.leases.contains_key(key.shard());
+        let orphans = self.leases.values().filter(|lease| lacks_a_parent(lease, has_lease));
+        let orphans: Vec<_> = orphans.map(|lease| (lease, begun)).collect();
+        waiting(Some(&listing), self.leases.values(), &orphans, start)
     }
 
     /// A worker reads the shard up to now.
@@ -142,10 +161,8 @@ impl Model {
         let since = time.map_or(0, seconds);
         let since = since.max(self.life(id).born);
         for parent in &self.life(id).shard.parents {
-            let (needed, read) = (self.needed(parent), self.read.get(parent));
-            let ended = self.leases.get(parent).is_none_or(Lease::has_ended);
             assert!(
-                needed.is_none() || (read.is_some() && ended),
+                self.needed(parent).is_none() || self.done.contains(parent),
                 "{id} before its parent {parent}: {self:#?}"
             );
         }
@@ -159,6 +176,7 @@ impl Model {
 
     fn end(&mut self, id: &ShardId, start: StartFrom, writes: usize) {
         self.read(id, start);
+        self.done.insert(id.clone());
         let children: Vec<_> =
             self.listed().into_iter().filter(|s| s.parents.contains(id)).collect();
         let key = |shard: &ShardId| LeaseKey::single(shard.clone());
@@ -212,13 +230,13 @@ impl Model {
                 self.reshards_since = 0;
             }
             Event::Read(n) => {
-                let startable = self.startable();
+                let startable = self.startable(start);
                 if let Some(id) = startable.get(n % startable.len().max(1)) {
                     self.read(id, start);
                 }
             }
             Event::End(n, writes) => {
-                let mut closed = self.startable();
+                let mut closed = self.startable(start);
                 closed.retain(|id| self.life(id).closed.is_some());
                 if let Some(id) = closed.get(n % closed.len().max(1)) {
                     self.end(id, start, writes);
@@ -249,6 +267,12 @@ impl Model {
                 let id = self.shards[n % self.shards.len()].shard.id.clone();
                 self.clean_up(&id);
             }
+            // Which time the application began at is lost with the last lease that carries it.
+            Event::Delete(_) if start == StartFrom::Latest || self.leases.len() < 2 => {}
+            Event::Delete(n) => {
+                let id = self.leases.keys().nth(n % self.leases.len()).cloned();
+                self.leases.remove(&id.unwrap());
+            }
         }
     }
 
@@ -259,7 +283,7 @@ impl Model {
             self.now += 10;
             let seen = self.leases.clone();
             self.plan(start, &seen, usize::MAX);
-            for id in self.startable() {
+            for id in self.startable(start) {
                 if self.life(&id).closed.is_some() {
                     self.end(&id, start, usize::MAX);
                 } else {
@@ -277,8 +301,11 @@ impl Model {
                     read.is_some_and(|read| read <= needed),
                     "{id} read from {read:?}, needed from {needed}: {self:#?}"
                 );
+                let done = life.closed.is_none() || self.done.contains(id);
+                assert!(done, "{id} was not read to its end: {self:#?}");
             }
         }
+        assert_eq!(self.waiting(start), Waiting::default());
         let seen = self.leases.clone();
         let key = |shard: &ShardId| LeaseKey::single(shard.clone());
         assert_eq!(missing_leases(&self.listed(), seen.values(), &key, start), []);
@@ -298,6 +325,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         2 => (0_usize..20).prop_map(Event::Split),
         1 => (0_usize..20).prop_map(Event::Merge),
         2 => (0_usize..20).prop_map(Event::CleanUp),
+        4 => (0_usize..20).prop_map(Event::Delete),
     ];
     prop::collection::vec(event, 0..40)
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::key;
 
 /// A lineage: `closed` and `open` shards by number, with their parents: `8<6,7`.
-fn lineage(closed: &str, open: &str) -> Vec<Shard> {
+pub(super) fn lineage(closed: &str, open: &str) -> Vec<Shard> {
     let parse = |word: &str, is_open: bool| {
         let (id, parents) = word.split_once('<').unwrap_or((word, ""));
         Shard {
@@ -32,18 +32,22 @@ fn graph(name: char) -> Vec<Shard> {
     }
 }
 
-/// Leases by text: `3` at the application's start as Java writes it, `3+` read a little, `3.` ended, `3!` at `LATEST` as we
-/// write it, with its time.
-fn leases(text: &str, start: StartFrom) -> Vec<Lease> {
+/// Leases by text: `3` at the application's start as Java writes it, `3~` at `TRIM_HORIZON`, `3+` read a little, `3.` ended,
+/// `3!` at the application's start as we write it, with its time; `3~<1,2` names parents.
+pub(super) fn leases(text: &str, start: StartFrom) -> Vec<Lease> {
     let parse = |word: &str| {
-        let id = word.trim_end_matches(['+', '.', '!']);
+        let (word, parents) = word.split_once('<').unwrap_or((word, ""));
+        let id = word.trim_end_matches(['+', '.', '!', '~']);
         let position = match word.trim_start_matches(id) {
+            "~" => Position::TrimHorizon,
             "+" => Position::at("5".parse().unwrap(), 0),
             "." => Position::ShardEnd,
             _ => start.position(),
         };
         let started_at = word.ends_with('!').then_some(BEGUN);
-        Lease { started_at, ..Lease::new(key(id), position) }
+        let parents = parents.split(',').filter(|p| !p.is_empty());
+        let parents = parents.map(|p| p.parse().unwrap()).collect();
+        Lease { started_at, parents, ..Lease::new(key(id), position) }
     };
     text.split_whitespace().map(parse).collect()
 }
@@ -66,9 +70,9 @@ fn created(shards: &[Shard], text: &str, start: StartFrom) -> String {
 }
 
 const BEGUN: SystemTime = SystemTime::UNIX_EPOCH;
-const OLDEST: StartFrom = StartFrom::TrimHorizon;
-const LATEST: StartFrom = StartFrom::Latest;
-const TIME: StartFrom = StartFrom::Timestamp(BEGUN);
+pub(super) const OLDEST: StartFrom = StartFrom::TrimHorizon;
+pub(super) const LATEST: StartFrom = StartFrom::Latest;
+pub(super) const TIME: StartFrom = StartFrom::Timestamp(BEGUN);
 
 /// The rows of `kcl-java.md` §6.2. Where ours differs, Java's set is in brackets and the reason below.
 #[test]
@@ -136,6 +140,31 @@ fn the_hole_that_java_never_heals() {
     // A lineage without any lease.
     assert_eq!(created(&lineage("0", "1<0 2<0 3"), "3+", OLDEST), "0");
     assert_eq!(created(&lineage("0", "1<0 2<0 3"), "3+", LATEST), "1 2");
+    // A closed shard whose child has a lease already, which waits for it.
+    for start in [OLDEST, LATEST] {
+        assert_eq!(created(&lineage("0 1", "2<0,1"), "1+ 2~<0,1", start), "0");
+        assert_eq!(created(&lineage("0 1", "2<0,1"), "1. 2~<0,1", start), "0");
+    }
+}
+
+/// No lease carries a time: the open shards are taken up, and do not wait for what nobody will read.
+#[test]
+fn shards_before_those_that_are_taken_up_are_not_waited_for() {
+    let shards = lineage("0 1 2<0", "3<2 4<1,2 5");
+    let key = |shard: &ShardId| LeaseKey::single(shard.clone());
+    let parents = |leases: &str| -> Vec<String> {
+        let leases = tests::leases(leases, LATEST);
+        let missing = missing_leases(&shards, &leases, &key, LATEST);
+        let word = |lease: &Lease| {
+            let parents: Vec<&str> = lease.parents.iter().map(ShardId::as_str).collect();
+            format!("{}<{}", lease.key, parents.join(","))
+        };
+        missing.iter().map(|creation| word(&creation.lease)).collect()
+    };
+    assert_eq!(parents("5"), ["3<", "4<"]);
+    // Shard 4 follows the lease of shard 1, and so waits for shard 2; then shard 3 does as well.
+    assert_eq!(parents("1+ 5"), ["2<", "3<2"]);
+    assert_eq!(parents("0. 1. 5"), ["2<0"]);
 }
 
 #[test]

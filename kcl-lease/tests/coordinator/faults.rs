@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use kcl_core::Clock;
 use kcl_core::leasing::LeasingError;
 use kcl_lease::store::{
-    Change, LeaseStore, MemoryStore, Outcome, Scan, StoreError, StoreErrorKind,
+    Change, Consistency, LeaseStore, MemoryStore, Outcome, Scan, StoreError, StoreErrorKind,
 };
 use kcl_lease::{Fence, Lease, LeaseKey};
 
@@ -103,7 +103,7 @@ impl Faulty {
 
     /// Until called again every scan shows the leases as they are now.
     pub(crate) async fn freeze_scans(&self) {
-        let scan = self.store.scan().await.unwrap();
+        let scan = self.store.scan(Consistency::Eventual).await.unwrap();
         self.shared.lock().unwrap().stale = Some(scan);
     }
 
@@ -177,9 +177,9 @@ impl LeaseStore for Faulty {
         Ok(())
     }
 
-    async fn scan(&self) -> Result<Scan, StoreError> {
+    async fn scan(&self, consistency: Consistency) -> Result<Scan, StoreError> {
         let stale = self.shared.lock().unwrap().stale.clone();
-        let scan = self.call("Scan", None, None, self.store.scan()).await?;
+        let scan = self.call("Scan", None, None, self.store.scan(consistency)).await?;
         Ok(stale.unwrap_or(scan))
     }
 

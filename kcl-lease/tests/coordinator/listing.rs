@@ -9,7 +9,8 @@ use kcl_core::leasing::LeasingError;
 use kcl_core::{Position, metrics};
 use kcl_lease::store::LeaseStore;
 
-use crate::world::{DURATION, Listing, World, key};
+use crate::kinesis::Listing;
+use crate::world::{DURATION, World, key};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
 
+mod deletion;
 mod failing;
 mod faults;
+mod kinesis;
 mod listing;
 mod log;
 mod resharding;

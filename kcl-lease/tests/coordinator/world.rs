@@ -1,102 +1,22 @@
 //! A stream, a lease table and workers, all in one process on a paused clock.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use async_trait::async_trait;
-use kcl_core::kinesis::{
-    ApiError, ApiErrorKind, KinesisApi, RecordsPage, ShardFilter, ShardIterator,
-};
 use kcl_core::leasing::{
     Grant, LeaseControl, LeaseEvent, LeaseTiming, Leases, LeasingError, Member,
 };
 use kcl_core::metrics::{Metric, MetricKind, Metrics};
-use kcl_core::{
-    ChildShard, Clock, HashRange, Shard, ShardId, StartFrom, StartingPosition, Stream,
-    StreamAddress, StreamId, Tasks,
-};
+use kcl_core::{Clock, ShardId, StartFrom, Stream, StreamId, Tasks};
+use kcl_lease::store::Consistency;
 use kcl_lease::{Lease, LeaseKey, StoreLeases, store::LeaseStore};
 
 use crate::faults::Faulty;
+use crate::kinesis::Kinesis;
 
 pub(crate) const DURATION: Duration = Duration::from_secs(10);
-
-/// The shards of a stream, as ListShards shows them. All streams have the same.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Kinesis {
-    shards: Arc<Mutex<Vec<Shard>>>,
-    bad_listings: Arc<Mutex<VecDeque<Listing>>>,
-}
-
-/// What is wrong with a listing.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Listing {
-    Fails(ApiErrorKind),
-    /// The newest shard does not show yet.
-    Lacks,
-}
-
-impl Kinesis {
-    pub(crate) fn with_shards(count: u32) -> Self {
-        let part = u128::MAX / u128::from(count);
-        let shard = |n: u32| {
-            let start = part * u128::from(n);
-            let end = if n + 1 == count { u128::MAX } else { start + part - 1 };
-            shard(n, &[], HashRange::new(start, end).unwrap())
-        };
-        Self { shards: Arc::new(Mutex::new((0..count).map(shard).collect())), ..Self::default() }
-    }
-
-    /// The next listings are bad, one after the other.
-    pub(crate) fn next_listings(&self, bad: impl IntoIterator<Item = Listing>) {
-        self.bad_listings.lock().unwrap().extend(bad);
-    }
-
-    /// True when no more listing is bad.
-    pub(crate) fn is_well(&self) -> bool {
-        self.bad_listings.lock().unwrap().is_empty()
-    }
-
-    /// Closes a shard and opens two.
-    pub(crate) fn split(&self, parent: u32) -> Vec<ChildShard> {
-        let range = self.close(parent);
-        let middle = range.start() + (range.end() - range.start()) / 2;
-        let lower = HashRange::new(range.start(), middle).unwrap();
-        let upper = HashRange::new(middle + 1, range.end()).unwrap();
-        vec![self.open(&[parent], lower), self.open(&[parent], upper)]
-    }
-
-    /// Closes two neighbours and opens one.
-    pub(crate) fn merge(&self, lower: u32, upper: u32) -> Vec<ChildShard> {
-        let (lower_range, upper_range) = (self.close(lower), self.close(upper));
-        let range = HashRange::new(lower_range.start(), upper_range.end()).unwrap();
-        vec![self.open(&[lower, upper], range)]
-    }
-
-    fn close(&self, n: u32) -> HashRange {
-        let mut shards = self.shards.lock().unwrap();
-        let shard = shards.iter_mut().find(|shard| shard.id == id(n)).unwrap();
-        assert!(shard.is_open());
-        shard.ending_sequence_number = Some("99".parse().unwrap());
-        shard.hash_range
-    }
-
-    fn open(&self, parents: &[u32], range: HashRange) -> ChildShard {
-        let mut shards = self.shards.lock().unwrap();
-        let child = shard(u32::try_from(shards.len()).unwrap(), parents, range);
-        shards.push(child.clone());
-        child.as_child()
-    }
-
-    /// The children that the reply at a shard's end names.
-    pub(crate) fn children(&self, parent: &ShardId) -> Vec<ChildShard> {
-        let shards = self.shards.lock().unwrap();
-        let children = shards.iter().filter(|shard| shard.parents.contains(parent));
-        children.map(Shard::as_child).collect()
-    }
-}
 
 pub(crate) fn id(n: u32) -> ShardId {
     format!("shardId-{n:012}").parse().unwrap()
@@ -104,57 +24,6 @@ pub(crate) fn id(n: u32) -> ShardId {
 
 pub(crate) fn key(n: u32) -> LeaseKey {
     LeaseKey::single(id(n))
-}
-
-fn shard(n: u32, parents: &[u32], hash_range: HashRange) -> Shard {
-    Shard {
-        id: id(n),
-        parents: parents.iter().map(|n| id(*n)).collect(),
-        hash_range,
-        starting_sequence_number: "1".parse().unwrap(),
-        ending_sequence_number: None,
-    }
-}
-
-#[async_trait]
-impl KinesisApi for Kinesis {
-    async fn describe_stream(&self, _: &StreamAddress) -> Result<Stream, ApiError> {
-        Ok(stream("orders"))
-    }
-
-    async fn list_shards(&self, _: &Stream, filter: ShardFilter) -> Result<Vec<Shard>, ApiError> {
-        let bad = self.bad_listings.lock().unwrap().pop_front();
-        let mut shards = self.shards.lock().unwrap().clone();
-        match bad {
-            Some(Listing::Fails(kind)) => return Err(ApiError::new("ListShards", kind, "by rule")),
-            Some(Listing::Lacks) => drop(shards.pop()),
-            None => {}
-        }
-        let shown = |shard: &&Shard| match filter {
-            ShardFilter::All => true,
-            ShardFilter::AtLatest => shard.is_open(),
-            ShardFilter::AtTrimHorizon | ShardFilter::AtTimestamp(_) => shard.parents.is_empty(),
-        };
-        Ok(shards.iter().filter(shown).cloned().collect())
-    }
-
-    async fn shard_iterator(
-        &self,
-        _: &Stream,
-        _: &ShardId,
-        _: &StartingPosition,
-    ) -> Result<ShardIterator, ApiError> {
-        unreachable!("leases do not read records")
-    }
-
-    async fn get_records(
-        &self,
-        _: &Stream,
-        _: &ShardIterator,
-        _: u32,
-    ) -> Result<RecordsPage, ApiError> {
-        unreachable!("leases do not read records")
-    }
 }
 
 pub(crate) fn stream(name: &str) -> Stream {
@@ -313,12 +182,31 @@ impl World {
         self.trace.lock().unwrap().push(format!("{time:>6} {worker} {what}"));
     }
 
+    /// An operator deletes a lease by hand.
+    pub(crate) async fn delete(&self, n: u32) {
+        let lease = self.lease(n).await;
+        self.store.plain().delete(&key(n), &lease.fence()).await.unwrap();
+    }
+
+    /// How many writes a lease has seen since it was first created.
+    pub(crate) fn age(&self, lease: &Lease) -> u64 {
+        let writes = self.store.writes();
+        let first = writes.iter().find(|(_, first)| first.key == lease.key).unwrap();
+        lease.counter - first.1.counter
+    }
+
+    /// How often a shard was granted to anybody.
+    pub(crate) fn grants_of(&self, n: u32) -> usize {
+        let granted = format!("granted {} ", key(n));
+        self.trace().iter().filter(|line| line.contains(&granted)).count()
+    }
+
     pub(crate) async fn lease(&self, n: u32) -> Lease {
         self.store.plain().read(&key(n)).await.unwrap().unwrap()
     }
 
     pub(crate) async fn leases(&self) -> Vec<Lease> {
-        self.store.plain().scan().await.unwrap().leases
+        self.store.plain().scan(Consistency::Eventual).await.unwrap().leases
     }
 
     /// The owner of each lease that has not ended.

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::Client;
 use kcl_core::Clock;
 use kcl_emulator::{Emulator, Fault, Rule};
 use kcl_lease::Lease;
-use kcl_lease::store::{DynamoStore, LeaseStore, Outcome, StoreErrorKind};
+use kcl_lease::store::{Consistency, DynamoStore, LeaseStore, Outcome, StoreErrorKind};
 
 use crate::{lease, prepared, take};
 
@@ -69,7 +69,10 @@ async fn reads_are_not_repeated_either() {
     let (emulator, store, _, lease) = with_a_lease().await;
     emulator.faults().add(Rule::new(Fault::Throttle));
     assert_eq!(store.read(&lease.key).await.unwrap_err().kind(), StoreErrorKind::Throttled);
-    assert_eq!(store.scan().await.unwrap_err().kind(), StoreErrorKind::Throttled);
+    assert_eq!(
+        store.scan(Consistency::Eventual).await.unwrap_err().kind(),
+        StoreErrorKind::Throttled
+    );
     assert_eq!(emulator.counts()["dynamodb:GetItem"], 1);
     assert_eq!(emulator.counts()["dynamodb:Scan"], 1);
 }
@@ -99,7 +102,7 @@ async fn a_deleted_table_is_told_apart_from_a_missing_lease() {
     let (_emulator, store, client, lease) = with_a_lease().await;
     client.delete_table().table_name(crate::TABLE).send().await.unwrap();
     let missing = StoreErrorKind::TableMissing;
-    assert_eq!(store.scan().await.unwrap_err().kind(), missing);
+    assert_eq!(store.scan(Consistency::Eventual).await.unwrap_err().kind(), missing);
     assert_eq!(store.read(&lease.key).await.unwrap_err().kind(), missing);
     assert_eq!(store.create(&lease).await.unwrap_err().kind(), missing);
     let renewed = store.update(&lease.key, &lease.fence(), &take("a")).await;

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_emulator::Emulator;
-use kcl_lease::store::{Change, LeaseStore, Outcome, StoreErrorKind};
+use kcl_lease::store::{Change, Consistency, LeaseStore, Outcome, StoreErrorKind};
 
 use crate::{item, lease, prepared, put, s};
 
@@ -22,7 +22,7 @@ async fn what_is_no_sound_lease_is_left_alone_and_hides_nothing() {
         put(&client, foreign.map(|(name, value)| (name.to_owned(), value)).into()).await;
     }
 
-    let scan = store.scan().await.unwrap();
+    let scan = store.scan(Consistency::Eventual).await.unwrap();
     assert_eq!(scan.leases, std::slice::from_ref(&sound));
     assert_eq!(scan.foreign, 2);
     let [(key, reason)] = scan.unreadable.as_slice() else { panic!("{:?}", scan.unreadable) };
@@ -57,6 +57,6 @@ async fn an_owner_of_a_wrong_type_never_passes_for_nobody() {
     // An owner of "" or of a wrong type is refused by the index; without an index it can be there.
     planted.insert("ownerSwitchesSinceCheckpoint".into(), AttributeValue::Bool(true));
     put(&client, planted).await;
-    assert!(store.scan().await.unwrap().leases.is_empty());
+    assert!(store.scan(Consistency::Eventual).await.unwrap().leases.is_empty());
     assert!(store.read(&free.key).await.is_err());
 }

@@ -9,7 +9,7 @@ use kcl_core::leasing::{LeaseEvent, LeaseTiming, Leases, Member, Membership};
 use kcl_core::metrics::NoMetrics;
 use kcl_core::{Clock, StartFrom, Tasks};
 use kcl_emulator::Emulator;
-use kcl_lease::store::LeaseStore;
+use kcl_lease::store::{Consistency, LeaseStore};
 use kcl_lease::{DynamoLeases, TablePolicy, TableSpec};
 
 use crate::{TABLE, prepared};
@@ -62,12 +62,18 @@ async fn a_worker_gets_its_leases_from_a_table_named_as_the_application() {
     assert_eq!(Vec::from_iter(shards), ["shardId-000000000000", "shardId-000000000001"]);
     assert!(clock.now() - started < Duration::from_secs(1));
     let (store, _) = prepared(&emulator).await;
-    let owners = store.scan().await.unwrap().leases.into_iter().map(|lease| lease.owner);
+    let owners = store
+        .scan(Consistency::Eventual)
+        .await
+        .unwrap()
+        .leases
+        .into_iter()
+        .map(|lease| lease.owner);
     assert_eq!(owners.collect::<Vec<_>>(), vec![Some("a".parse().unwrap()); 2]);
 
     let unfreed = membership.control.leave(clock.now() + Duration::from_secs(5)).await;
     assert_eq!(unfreed, 0);
-    let leases = store.scan().await.unwrap().leases;
+    let leases = store.scan(Consistency::Eventual).await.unwrap().leases;
     assert!(leases.iter().all(|lease| lease.owner.is_none()), "{leases:?}");
     tasks.stop();
 }

@@ -1,12 +1,29 @@
 //! L8, a graceful stop repeats nothing: workers that are asked to stop in good weather stop in time, every lease is free, and
-//! what was done last is durable.
+//! what was done last is durable. Where others stay, they have the shards with their next scan.
+
+use std::time::Duration;
 
 use kcl_core::Position;
 
-use super::Violation;
-use crate::sim::history::{Event, History, What, short};
+use super::{Violation, trials};
+use crate::sim::history::{Event, History, Turn, What, short};
+use crate::sim::schedule::Trial;
+
+/// A drain in good weather, a scan's calls, and a take.
+const CALLS: Duration = Duration::from_secs(1);
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
+    let mut violations = stops_clean(history);
+    let bound = history.terms.timing.scan_interval + CALLS;
+    for tried in trials::of(history).iter().filter(|tried| tried.trial == Trial::Stop) {
+        for asked in trials::turns(tried.events, Turn::IsAskedToStop) {
+            violations.extend(trials::regranted(history, tried, asked, bound, "L8"));
+        }
+    }
+    violations
+}
+
+fn stops_clean(history: &History) -> Vec<Violation> {
     let events = &history.events;
     let asked = |event: &Event| matches!(event.what, What::Stopping);
     let Some(asked) = events.iter().position(asked) else {
@@ -42,8 +59,19 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ANA, at, lease, made};
+    use super::super::testing::{ANA, BOB, at, lease, made};
     use super::*;
+
+    #[test]
+    fn freed_shards_that_nobody_takes_are_seen() {
+        let stop = |waits: u64| {
+            let tried = made().taken(ANA).then(What::Tries(Trial::Stop));
+            let asked = tried.then(What::Process(ANA, Turn::IsAskedToStop)).waits(waits);
+            asked.on(0, What::Granted(BOB, Position::TrimHorizon)).waits(9).then(What::Tried)
+        };
+        assert_eq!(check(&stop(1).history), []);
+        assert_eq!(check(&stop(4).history).len(), 1);
+    }
 
     #[test]
     fn a_stop_that_leaves_something_behind_is_seen() {

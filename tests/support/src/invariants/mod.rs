@@ -3,7 +3,7 @@
 //! The numbers are the project's: S for safety in every state, L for liveness once faults have ended. The sentence that each
 //! one holds up is in `docs/SEMANTICS.md`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -11,11 +11,22 @@ use kcl_core::{Position, ShardId};
 
 use crate::sim::history::{Event, History, What};
 
+mod l1_crash;
+mod l2_no_leader;
+mod l3_children;
 mod l4_rest;
+mod l5_heals;
+mod l6_poison;
+mod l7_hole;
 mod l8_clean_stop;
-mod l_heals;
+mod s10_latest;
 mod s11_end_is_earned;
 mod s12_clean_up;
+mod s13_identity;
+mod s14_aggregates;
+mod s15_no_repeat;
+mod s16_memory;
+mod s17_quota;
 mod s1_no_gap;
 mod s2_own_work;
 mod s3_monotone;
@@ -27,6 +38,8 @@ mod s8_coverage;
 mod s9_no_lost_shard;
 #[cfg(test)]
 mod testing;
+mod trials;
+mod wire_sound;
 
 /// Something that must not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +78,7 @@ impl fmt::Display for Violation {
 
 type Check = fn(&History) -> Vec<Violation>;
 
-const ALL: [Check; 14] = [
+const ALL: [Check; 26] = [
     s1_no_gap::check,
     s2_own_work::check,
     s3_monotone::check,
@@ -75,11 +88,23 @@ const ALL: [Check; 14] = [
     s7_parents_first::check,
     s8_coverage::check,
     s9_no_lost_shard::check,
+    s10_latest::check,
     s11_end_is_earned::check,
     s12_clean_up::check,
-    l_heals::check,
+    s13_identity::check,
+    s14_aggregates::check,
+    s15_no_repeat::check,
+    s16_memory::check,
+    s17_quota::check,
+    l1_crash::check,
+    l2_no_leader::check,
+    l3_children::check,
     l4_rest::check,
+    l5_heals::check,
+    l6_poison::check,
+    l7_hole::check,
     l8_clean_stop::check,
+    wire_sound::check,
 ];
 
 /// Judges a run: the first violation of each invariant.
@@ -88,13 +113,14 @@ pub fn check(history: &History) -> Vec<Violation> {
     ALL.iter().filter_map(|check| check(history).into_iter().next()).collect()
 }
 
-/// The records that were put and never returned `Ok`.
+/// The records that count, were put, and never returned `Ok`.
 fn undone(history: &History) -> BTreeSet<(&ShardId, &Position)> {
+    let may_skip = history.may_skip();
     let mut undone = BTreeSet::new();
-    for Event { shard, what, .. } in &history.events {
+    for Event { shard, what, at } in &history.events {
         let Some(shard) = shard else { continue };
         match what {
-            What::Put(seen) => {
+            What::Put(seen) if !may_skip(*at) => {
                 undone.insert((shard, &seen.position));
             }
             What::Done(_, first, last) => {
@@ -107,4 +133,29 @@ fn undone(history: &History) -> BTreeSet<(&ShardId, &Position)> {
         }
     }
     undone
+}
+
+/// A record of these events that is not done at this time though it was put `grace` before: its shard, and when it was put.
+fn left_after(
+    events: &[Event],
+    at: Duration,
+    grace: Duration,
+    of: impl Fn(&ShardId) -> bool,
+) -> Option<(&ShardId, Duration)> {
+    let mut left = BTreeMap::new();
+    for event in events.iter().take_while(|event| event.at <= at) {
+        let Some(shard) = event.shard.as_ref().filter(|shard| of(shard)) else { continue };
+        match &event.what {
+            What::Put(seen) if event.at + grace <= at => {
+                left.insert((shard, &seen.position), event.at);
+            }
+            What::Done(_, first, last) => {
+                left.retain(|(of, position), _| {
+                    *of != shard || *position < first || *position > last
+                });
+            }
+            _ => {}
+        }
+    }
+    left.into_iter().next().map(|((shard, _), put)| (shard, put))
 }

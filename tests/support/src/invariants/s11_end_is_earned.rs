@@ -22,7 +22,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             }
             What::Wrote(write) => {
                 leased.insert(shard);
-                if write.after.is_none() && write.by.is_none() {
+                if write.by.is_none() {
                     ended.remove(shard);
                 }
                 let ends = |lease: &Option<kcl_lease::Lease>| {

@@ -1,4 +1,5 @@
-//! S1, no record is skipped: when a checkpoint is sent, every record up to it was returned `Ok` by a processor.
+//! S1, no record is skipped: when a checkpoint is sent, every record up to it was returned `Ok` by a processor, unless it was
+//! put before the application began.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use super::Violation;
 use crate::sim::history::{History, Life, Seen, What};
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
+    let may_skip = history.may_skip();
     let mut violations = Vec::new();
     // When each record was done, and what each process was given last.
     let mut records: BTreeMap<&ShardId, BTreeMap<&Position, Option<Duration>>> = BTreeMap::new();
@@ -17,14 +19,19 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         let Some(shard) = &event.shard else { continue };
         let records = records.entry(shard).or_default();
         match &event.what {
+            What::Put(seen) if may_skip(event.at) => {
+                records.insert(&seen.position, Some(event.at));
+            }
             What::Put(seen) => {
                 records.insert(&seen.position, None);
             }
             What::Delivered(life, batch) => {
                 hands.insert((shard, *life), batch);
             }
-            What::Done(life, ..) => {
-                for seen in hands.get(&(shard, *life)).copied().unwrap_or_default() {
+            What::Done(life, first, last) => {
+                let hand = hands.get(&(shard, *life)).copied().unwrap_or_default();
+                let done = hand.iter().filter(|seen| (first..=last).contains(&&seen.position));
+                for seen in done {
                     records.entry(&seen.position).or_default().get_or_insert(event.at);
                 }
             }

@@ -1,24 +1,15 @@
-//! S3, checkpoints only grow, across owners and unclear writes. A lease that an operator deletes begins anew, and a request
-//! that was under way then may hit the new one (bug 4 in `docs/simulation.md`).
-
-use std::collections::BTreeMap;
+//! S3, checkpoints only grow, across owners, unclear writes and writes that come late, also to a lease that was made anew. Only
+//! an operator sets one back.
 
 use super::Violation;
 use crate::sim::history::{History, What};
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let mut deleted = BTreeMap::new();
     for event in &history.events {
         if let What::Wrote(write) = &event.what
-            && write.by.is_none()
-        {
-            deleted.insert(&event.shard, event.at);
-        }
-        if let What::Wrote(write) = &event.what
-            && let (Some(before), Some(after)) = (&write.before, &write.after)
+            && let (Some(_), Some(before), Some(after)) = (write.by, &write.before, &write.after)
             && after.position < before.position
-            && deleted.get(&event.shard).is_none_or(|at| write.issued > *at)
         {
             let what = format!("checkpoint goes from {} to {}", before.position, after.position);
             violations.push(Violation::new("S3", Some(event), what));

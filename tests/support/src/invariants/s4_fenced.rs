@@ -1,17 +1,18 @@
 //! S4, every write is fenced: it finds the counter and owner that it expected, counts up by one, and a process that was
-//! superseded changes nothing.
+//! superseded changes nothing. (Processes that live under one id at once count as one.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_core::ShardId;
 use kcl_lease::Lease;
 
 use super::Violation;
-use crate::sim::history::{History, Life, What, Write};
+use crate::sim::history::{History, Life, Turn, What, Write};
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut holders: BTreeMap<&ShardId, Life> = BTreeMap::new();
+    let twins = twins(history);
     for event in &history.events {
         let (Some(shard), What::Wrote(write)) = (&event.shard, &event.what) else {
             continue;
@@ -20,7 +21,11 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             holders.remove(shard);
             continue;
         };
-        if let Some(wrong) = judge(write, by, holders.get(shard).copied()) {
+        let holder = match holders.get(shard) {
+            Some(life) if life.worker == by.worker && twins.contains(&by.worker) => Some(by),
+            holder => holder.copied(),
+        };
+        if let Some(wrong) = judge(write, by, holder) {
             violations.push(Violation::new("S4", Some(event), format!("{by} {wrong}")));
         }
         if write.after.as_ref().is_some_and(|after| owns(after, by)) {
@@ -30,6 +35,26 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// The ids under which a process was started while an earlier one had not ended.
+fn twins(history: &History) -> BTreeSet<u32> {
+    let (mut lives, mut twins) = (BTreeSet::new(), BTreeSet::new());
+    for event in &history.events {
+        match event.what {
+            What::Process(life, Turn::Starts) => {
+                if lives.iter().any(|other: &Life| other.worker == life.worker) {
+                    twins.insert(life.worker);
+                }
+                lives.insert(life);
+            }
+            What::Process(life, Turn::Crashes) | What::Finished(life, _) => {
+                lives.remove(&life);
+            }
+            _ => {}
+        }
+    }
+    twins
 }
 
 fn judge(write: &Write, by: Life, holder: Option<Life>) -> Option<&'static str> {
@@ -56,7 +81,7 @@ fn judge(write: &Write, by: Life, holder: Option<Life>) -> Option<&'static str> 
 }
 
 fn owns(lease: &Lease, life: Life) -> bool {
-    lease.owner.as_ref().is_some_and(|owner| owner.as_str() == format!("w{}", life.worker))
+    lease.owner.as_ref().is_some_and(|owner| life.is(owner))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::sim::history::{History, Life, What};
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let valid_for = history.timing.lease_duration - history.timing.fence_margin;
+    let valid_for = history.terms.timing.lease_duration - history.terms.timing.fence_margin;
     let mut valid: BTreeMap<(&ShardId, Life), Duration> = BTreeMap::new();
     for event in &history.events {
         let Some(shard) = &event.shard else { continue };

@@ -1,5 +1,6 @@
 //! S7, parents first: no record of a child is handed out before the end of every parent was durable. Where an operator deleted
-//! the parent's lease, its end may have been lost with it; then all its records must have been done.
+//! the parent's lease, its end may have been lost with it; then all its records must have been done. A parent that was closed
+//! before the application began is nobody's to read.
 
 use std::collections::BTreeSet;
 
@@ -11,20 +12,26 @@ use crate::sim::history::{History, What, short};
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
     let shards = history.shards();
+    let may_skip = history.may_skip();
     let mut ended: BTreeSet<&ShardId> = BTreeSet::new();
     let mut deleted: BTreeSet<&ShardId> = BTreeSet::new();
+    let mut early: BTreeSet<&ShardId> = BTreeSet::new();
     let mut undone: BTreeSet<(&ShardId, &Position)> = BTreeSet::new();
     let mut violations = Vec::new();
     for event in &history.events {
         let Some(shard) = &event.shard else { continue };
         match &event.what {
-            What::Wrote(write) if write.after.as_ref().is_some_and(Lease::has_ended) => {
-                ended.insert(shard);
+            What::Wrote(write) => {
+                if write.after.as_ref().is_some_and(Lease::has_ended) {
+                    ended.insert(shard);
+                } else if write.by.is_none() {
+                    deleted.insert(shard);
+                }
             }
-            What::Wrote(write) if write.by.is_none() => {
-                deleted.insert(shard);
+            What::Closed if may_skip(event.at) => {
+                early.insert(shard);
             }
-            What::Put(seen) => {
+            What::Put(seen) if !may_skip(event.at) => {
                 undone.insert((shard, &seen.position));
             }
             What::Done(_, first, last) => {
@@ -37,6 +44,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 let parents = shards.get(shard).map(|(parents, _)| *parents).unwrap_or_default();
                 let is_read = |parent: &ShardId| {
                     ended.contains(parent)
+                        || early.contains(parent)
                         || deleted.contains(parent)
                             && !undone.iter().any(|(shard, _)| *shard == parent)
                 };

@@ -7,7 +7,8 @@ use kcl_core::{HashRange, Position, ShardId, WorkerId};
 use kcl_lease::{Lease, LeaseKey};
 
 use crate::sim::HEAL_BOUND;
-use crate::sim::history::{Event, History, Life, Seen, What, Write};
+use crate::sim::history::{Event, History, Life, Seen, Terms, What, Write};
+use crate::sim::schedule::{Checkpoints, Start};
 
 pub(super) const ANA: Life = Life { worker: 1, life: 1 };
 pub(super) const BOB: Life = Life { worker: 2, life: 1 };
@@ -18,8 +19,14 @@ pub(super) struct Made {
 }
 
 pub(super) fn made() -> Made {
-    let timing = LeaseTiming::for_duration(Duration::from_secs(10));
-    Made { history: History::new(timing, HEAL_BOUND) }
+    let terms = Terms {
+        timing: LeaseTiming::for_duration(Duration::from_secs(10)),
+        heal_bound: HEAL_BOUND,
+        start: Start::TrimHorizon,
+        checkpoint: Checkpoints::Automatic,
+        budget: 10 * 1024 * 1024,
+    };
+    Made { history: History::new(terms) }
 }
 
 pub(super) fn shard(number: u32) -> ShardId {
@@ -85,6 +92,25 @@ impl Made {
         let expected = before.as_ref().map(Lease::fence);
         let write = Write { by: by.into(), issued, expected, before, after };
         self.on(0, What::Wrote(Box::new(write)))
+    }
+
+    /// So many seconds pass.
+    pub(super) fn waits(self, seconds: u64) -> Self {
+        (0..seconds).fold(self, |made, _| made.then(What::Weather("fine".into())))
+    }
+
+    /// The lease of another shard is taken.
+    pub(super) fn taken_of(self, number: u32, by: Life) -> Self {
+        let of = |owner, counter| Lease {
+            key: LeaseKey::single(shard(number)),
+            ..lease(owner, counter, Position::TrimHorizon)
+        };
+        let (fresh, taken) = (of(None, 0), of(Some(by), 1));
+        let issued = Duration::from_secs(self.history.events.len() as u64);
+        let expected = Some(fresh.fence());
+        let write =
+            Write { by: Some(by), issued, expected, before: Some(fresh), after: Some(taken) };
+        self.on(number, What::Wrote(Box::new(write)))
     }
 
     /// The lease is created and taken.

@@ -1,11 +1,11 @@
 //! Kinesis as one process reaches it: the emulator's state machine without a wire, and calls that go wrong.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use kcl_core::kinesis::{
     ApiError, ApiErrorKind, KinesisApi, RecordsPage, ShardFilter, ShardIterator,
 };
@@ -17,27 +17,44 @@ use kcl_emulator::kinesis::{self, Code, Start};
 use serde_json::{Value, json};
 
 use super::World;
+use super::gauges::Gauges;
 use super::history::{Life, What};
-use super::weather::{Fate, Service};
+use super::weather::Fate;
 
 /// Kinesis as one process reaches it.
-#[derive(Clone)]
 pub(crate) struct SimKinesis {
-    pub(crate) world: Arc<World>,
-    pub(crate) life: Life,
+    world: Arc<World>,
+    life: Life,
+    gauges: Arc<Gauges>,
+    /// The shards of the iterators in use.
+    iterators: Mutex<BTreeMap<String, ShardId>>,
 }
 
 impl SimKinesis {
+    pub(crate) fn new(world: Arc<World>, life: Life, gauges: Arc<Gauges>) -> Self {
+        Self { world, life, gauges, iterators: Mutex::default() }
+    }
+
+    fn iterators(&self) -> MutexGuard<'_, BTreeMap<String, ShardId>> {
+        self.iterators.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The way there: latency and faults. What takes effect late or twice does not matter for reads.
-    async fn reach(&self, operation: &'static str) -> Result<(), ApiError> {
+    async fn reach(
+        &self,
+        operation: &'static str,
+        shard: Option<&ShardId>,
+    ) -> Result<(), ApiError> {
         let World { log, weather, .. } = &*self.world;
-        let fate = weather.fate(self.life, Service::Kinesis, log.elapsed());
+        self.gauges.called(operation, shard);
+        let fate = weather.fate(self.life, operation, log.elapsed());
         tokio::time::sleep(weather.millis(2, 40)).await;
         let (kind, word) = match fate {
             Fate::Clear => return Ok(()),
             Fate::Throttled => (ApiErrorKind::Throttled, "Kinesis throttles"),
             Fate::Before => (ApiErrorKind::Unavailable, "Kinesis fails"),
             Fate::After => (ApiErrorKind::AccessDenied, "Kinesis denies access"),
+            Fate::Expired => (ApiErrorKind::AccessDenied, "Kinesis refuses the credentials"),
             Fate::HangBefore | Fate::HangAfter => {
                 log.note(What::Fault(self.life, "Kinesis hangs"));
                 tokio::time::sleep(Duration::from_secs(30)).await; // the adapter's own time limit
@@ -65,12 +82,12 @@ impl SimKinesis {
 #[async_trait]
 impl KinesisApi for SimKinesis {
     async fn describe_stream(&self, _: &StreamAddress) -> Result<Stream, ApiError> {
-        self.reach("DescribeStreamSummary").await?;
+        self.reach("DescribeStreamSummary", None).await?;
         Ok(self.world.stream.clone())
     }
 
     async fn list_shards(&self, _: &Stream, filter: ShardFilter) -> Result<Vec<Shard>, ApiError> {
-        self.reach("ListShards").await?;
+        self.reach("ListShards", None).await?;
         self.world.shards(filter)
     }
 
@@ -81,7 +98,8 @@ impl KinesisApi for SimKinesis {
         from: &StartingPosition,
     ) -> Result<ShardIterator, ApiError> {
         const OPERATION: &str = "GetShardIterator";
-        self.reach(OPERATION).await?;
+        self.world.log.on(shard, What::Reads(self.life));
+        self.reach(OPERATION, Some(shard)).await?;
         if self.odd("Kinesis does not find the shard") {
             return Err(ApiError::new(OPERATION, ApiErrorKind::NotFound, "simulated"));
         }
@@ -102,7 +120,9 @@ impl KinesisApi for SimKinesis {
             .world
             .emulator
             .with_kinesis(|kinesis, now| kinesis.shard_iterator(now, name, shard.as_str(), &start));
-        iterator.map(ShardIterator).map_err(|error| failed(OPERATION, &error))
+        let iterator = iterator.map_err(|error| failed(OPERATION, &error))?;
+        self.iterators().insert(iterator.clone(), shard.clone());
+        Ok(ShardIterator(iterator))
     }
 
     async fn get_records(
@@ -112,15 +132,22 @@ impl KinesisApi for SimKinesis {
         limit: u32,
     ) -> Result<RecordsPage, ApiError> {
         const OPERATION: &str = "GetRecords";
-        self.reach(OPERATION).await?;
+        let shard = self.iterators().get(&iterator.0).cloned();
+        self.reach(OPERATION, shard.as_ref()).await?;
         if self.odd("Kinesis says the iterator has expired") {
             return Err(ApiError::new(OPERATION, ApiErrorKind::ExpiredIterator, "simulated"));
         }
         let page = self.world.emulator.with_kinesis(|kinesis, now| {
             let page = kinesis.get_records(now, &iterator.0, limit as usize);
-            page.map_err(|error| failed(OPERATION, &error)).and_then(|page| convert(&page))
+            page.map_err(|error| failed(OPERATION, &error))
+                .and_then(|page| convert(&page, &self.gauges))
         });
         let mut page = page?;
+        if let (Some(shard), Some(next)) = (shard, &page.next) {
+            let mut iterators = self.iterators();
+            iterators.remove(&iterator.0);
+            iterators.insert(next.0.clone(), shard);
+        }
         // The body comes when it comes.
         tokio::time::sleep(self.world.weather.millis(1, 20)).await;
         // Also where records are left: a reply that lies about the end.
@@ -193,12 +220,12 @@ fn read_shard(shard: &Value) -> Option<Shard> {
     })
 }
 
-fn convert(page: &kinesis::Page<'_>) -> Result<RecordsPage, ApiError> {
+fn convert(page: &kinesis::Page<'_>, gauges: &Gauges) -> Result<RecordsPage, ApiError> {
     let record = |record: &kinesis::Record| {
         Some(RawRecord {
             sequence_number: record.sequence_number().to_string().parse().ok()?,
             partition_key: record.partition_key().to_owned().into(),
-            data: Bytes::from(record.data()),
+            data: gauges.hold(record.data()),
             approximate_arrival: arrival(record.arrival_millis()),
         })
     };

@@ -2,52 +2,75 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kcl_core::retrieval::Polling;
-use kcl_core::{Checkpoint, Clock, FailurePolicy, StartFrom, Tasks, Worker, WorkerEvent, WorkerId};
-use kcl_lease::StoreLeases;
+use kcl_core::{Checkpoint, Clock, FailurePolicy, ShardRef, Tasks, Worker, WorkerEvent, WorkerId};
+use kcl_lease::{DynamoLeases, StoreLeases};
 use tokio_util::sync::CancellationToken;
 
 use super::World;
 use super::api::SimKinesis;
-use super::history::{Life, What};
+use super::gauges::Gauges;
+use super::history::{Life, Turn, What};
 use super::processor::SimProcessor;
+use super::schedule::Checkpoints;
 use super::store::SimStore;
+use super::table::Table;
+use super::wire::APPLICATION;
 
 /// The workers of a run.
 pub(crate) struct Crew {
     world: Arc<World>,
-    rng: fastrand::Rng,
     next_worker: u32,
     slots: Vec<Slot>,
 }
 
 struct Slot {
     life: Life,
-    /// How far this host's wall clock is off, in seconds.
-    skew: i64,
     tasks: Tasks,
     stop: CancellationToken,
     finished: Arc<AtomicBool>,
     state: State,
+    /// What comes after this process.
+    then: Then,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Up,
-    Stalled { until: Duration },
+    Stalled {
+        until: Duration,
+    },
     Stopping,
-    Down { until: Duration },
+    Down {
+        until: Duration,
+    },
+    /// It does not come back.
+    Gone,
 }
 
+/// What comes after a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Then {
+    pause: Duration,
+    same_id: bool,
+}
+
+/// After a process that ended by itself.
+const REPLACED: Then = Then { pause: Duration::from_secs(2), same_id: false };
+
+/// How long a process goes on that was stalled while another one was started under its id.
+const ZOMBIE_SPAN: Duration = Duration::from_secs(3);
+
+/// Never more slots than these.
+const MOST_WORKERS: usize = 6;
+
 impl Crew {
-    pub(crate) fn new(world: Arc<World>, rng: fastrand::Rng, workers: u32) -> Self {
-        let mut crew = Self { world, rng, next_worker: 1, slots: Vec::new() };
+    pub(crate) fn new(world: Arc<World>, workers: u32) -> Self {
+        let mut crew = Self { world, next_worker: 1, slots: Vec::new() };
         for _ in 0..workers {
-            let life = crew.newcomer();
-            let slot = crew.start(life);
-            crew.slots.push(slot);
+            crew.join();
         }
         crew
     }
@@ -59,89 +82,151 @@ impl Crew {
             let slot = &mut self.slots[at];
             match slot.state {
                 State::Stalled { until } if until <= now => {
-                    self.world.log.note(What::Process(slot.life, "resumes"));
+                    self.world.log.note(What::Process(slot.life, Turn::Resumes));
                     slot.tasks.resume();
                     slot.state = State::Up;
                 }
                 State::Up | State::Stopping if slot.finished.load(Ordering::SeqCst) => {
-                    let pause = Duration::from_millis(self.rng.u64(0..15_000));
-                    slot.state = State::Down { until: now + pause };
+                    slot.state = State::Down { until: now + slot.then.pause };
                 }
                 State::Down { until } if until <= now => {
                     let Life { worker, life } = slot.life;
-                    let again = Life { worker, life: life + 1 };
-                    let life = if self.rng.bool() { again } else { self.newcomer() };
+                    let life = if slot.then.same_id {
+                        Life { worker, life: life + 1 }
+                    } else {
+                        self.newcomer()
+                    };
                     self.slots[at] = self.start(life);
                 }
-                State::Up | State::Stalled { .. } | State::Stopping | State::Down { .. } => {}
+                State::Up
+                | State::Stalled { .. }
+                | State::Stopping
+                | State::Down { .. }
+                | State::Gone => {}
             }
         }
     }
 
-    /// A process dies without a word.
-    pub(crate) fn crash(&mut self) {
+    /// A process dies without a word; another one takes its place after the pause.
+    pub(crate) fn crash(&mut self, pick: u32, pause: Duration, same_id: bool) {
         let now = self.world.log.elapsed();
-        let pause = Duration::from_millis(self.rng.u64(0..25_000));
-        if let Some(slot) = self.any_up() {
+        if let Some(slot) = self.up(pick) {
             slot.tasks.stop();
+            slot.then = Then { pause, same_id };
             slot.state = State::Down { until: now + pause };
             let life = slot.life;
-            self.world.log.note(What::Process(life, "crashes"));
+            self.world.log.note(What::Process(life, Turn::Crashes));
+        }
+    }
+
+    /// A process dies and is not replaced.
+    pub(crate) fn lose(&mut self, pick: u32) {
+        self.crash(pick, Duration::ZERO, false);
+        for slot in &mut self.slots {
+            if matches!(slot.state, State::Down { .. }) {
+                slot.state = State::Gone;
+            }
         }
     }
 
     /// A process is stopped by its host, and goes on later as if nothing had been.
-    pub(crate) fn stall(&mut self) {
+    pub(crate) fn stall(&mut self, pick: u32, span: Duration) {
         let now = self.world.log.elapsed();
-        let most = [2_000, 9_000, 11_000, 60_000][self.rng.usize(0..4)];
-        let span = Duration::from_millis(self.rng.u64(100..most));
-        if let Some(slot) = self.any_up() {
+        if let Some(slot) = self.up(pick) {
             slot.tasks.stall();
             slot.state = State::Stalled { until: now + span };
             let life = slot.life;
-            self.world.log.note(What::Process(life, "stalls"));
+            self.world.log.note(What::Process(life, Turn::Stalls));
         }
     }
 
-    /// A worker is asked to stop.
-    pub(crate) fn stop(&mut self) {
-        if let Some(slot) = self.any_up() {
+    /// A process is stopped by its host and another one is started under its id; the first goes on later, for a few seconds.
+    pub(crate) fn zombie(&mut self, pick: u32, span: Duration) {
+        let Some(slot) = self.up(pick) else {
+            return;
+        };
+        let (life, tasks) = (slot.life, slot.tasks.clone());
+        let at = self.slots.iter().position(|slot| slot.life == life).unwrap_or_default();
+        tasks.stall();
+        self.world.log.note(What::Process(life, Turn::Stalls));
+        self.slots[at] = self.start(Life { life: life.life + 1, ..life });
+        let log = self.world.log.clone();
+        self.world.tasks.spawn(async move {
+            tokio::time::sleep(span).await;
+            log.note(What::Process(life, Turn::Resumes));
+            tasks.resume();
+            tokio::time::sleep(ZOMBIE_SPAN).await;
+            log.note(What::Process(life, Turn::Crashes));
+            tasks.stop();
+        });
+    }
+
+    /// A worker is asked to stop; another one takes its place after the pause.
+    pub(crate) fn stop(&mut self, pick: u32, pause: Duration, same_id: bool) {
+        if let Some(slot) = self.up(pick) {
             slot.stop.cancel();
+            slot.then = Then { pause, same_id };
             slot.state = State::Stopping;
             let life = slot.life;
-            self.world.log.note(What::Process(life, "is asked to stop"));
+            self.world.log.note(What::Process(life, Turn::IsAskedToStop));
         }
     }
 
-    /// One more worker.
+    /// One more worker, if there is room.
     pub(crate) fn join(&mut self) {
-        if self.slots.len() < 6 {
-            let life = self.newcomer();
-            let slot = self.start(life);
-            self.slots.push(slot);
+        let gone = self.slots.iter().position(|slot| slot.state == State::Gone);
+        if gone.is_none() && self.slots.len() >= MOST_WORKERS {
+            return;
+        }
+        let life = self.newcomer();
+        let slot = self.start(life);
+        match gone {
+            Some(at) => self.slots[at] = slot,
+            None => self.slots.push(slot),
         }
     }
 
     /// Any worker's number.
-    pub(crate) fn anyone(&mut self) -> u32 {
-        let at = self.rng.usize(0..self.slots.len());
-        self.slots[at].life.worker
+    pub(crate) fn anyone(&self, pick: u32) -> u32 {
+        self.slots[pick as usize % self.slots.len()].life.worker
     }
 
-    /// Everybody lives and goes on.
+    /// How many processes live and are not about to stop.
+    pub(crate) fn count_up(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.state == State::Up).count()
+    }
+
+    /// Everybody lives and goes on. Workers that gave shards up are replaced, as their operators would do.
     pub(crate) fn heal(&mut self) {
+        let halted: Vec<Life> = {
+            let history = self.world.log.lock();
+            let halts = history.events.iter().filter_map(|event| match event.what {
+                What::Process(life, Turn::HaltedIt) => Some(life),
+                _ => None,
+            });
+            halts.collect()
+        };
         for slot in &mut self.slots {
             if let State::Stalled { until } | State::Down { until } = &mut slot.state {
                 *until = Duration::ZERO;
             }
+            slot.then.pause = Duration::ZERO;
         }
         self.tend();
+        for at in 0..self.slots.len() {
+            if halted.contains(&self.slots[at].life) && self.slots[at].state == State::Up {
+                let life = self.slots[at].life;
+                self.slots[at].tasks.stop();
+                self.world.log.note(What::Process(life, Turn::Crashes));
+                let newcomer = self.newcomer();
+                self.slots[at] = self.start(newcomer);
+            }
+        }
     }
 
     /// Whether this is the id of a worker that lives.
     pub(crate) fn is_up(&self, id: &WorkerId) -> bool {
-        let up = |slot: &Slot| slot.state == State::Up && *id == worker_id(slot.life);
-        self.slots.iter().any(up)
+        self.slots.iter().any(|slot| slot.state == State::Up && slot.life.is(id))
     }
 
     /// Asks everybody to stop; returns whether all have by `limit`.
@@ -151,7 +236,8 @@ impl Crew {
         }
         let begun = self.world.log.elapsed();
         let gone = |slot: &Slot| {
-            slot.finished.load(Ordering::SeqCst) || matches!(slot.state, State::Down { .. })
+            slot.finished.load(Ordering::SeqCst)
+                || matches!(slot.state, State::Down { .. } | State::Gone)
         };
         while !self.slots.iter().all(gone) {
             if self.world.log.elapsed() > begun + limit {
@@ -169,10 +255,10 @@ impl Crew {
         }
     }
 
-    fn any_up(&mut self) -> Option<&mut Slot> {
+    fn up(&mut self, pick: u32) -> Option<&mut Slot> {
         let up: Vec<usize> =
             (0..self.slots.len()).filter(|at| self.slots[*at].state == State::Up).collect();
-        let at = *up.get(self.rng.usize(0..up.len().max(1)))?;
+        let at = *up.get(pick as usize % up.len().max(1))?;
         self.slots.get_mut(at)
     }
 
@@ -183,39 +269,62 @@ impl Crew {
     }
 
     #[expect(clippy::expect_used, reason = "settings that are checked by every run")]
-    fn start(&mut self, life: Life) -> Slot {
-        let skew = if self.rng.bool() { 0 } else { self.rng.i64(-86_400..=86_400) };
+    fn start(&self, life: Life) -> Slot {
         let world = &self.world;
-        let wall = world.clock.wall();
-        let span = Duration::from_secs(skew.unsigned_abs());
-        let wall = if skew < 0 { wall - span } else { wall + span };
+        // Of its own, so that one process's settings do not depend on which others there were before.
+        let seed = world.seed ^ (u64::from(life.worker) << 32) ^ u64::from(life.life);
+        let mut rng = fastrand::Rng::with_seed(seed);
         let (tasks, stop, finished) = (Tasks::new(), CancellationToken::new(), Arc::default());
-        let api = SimKinesis { world: world.clone(), life };
-        let (of_processor, of_observer) = (world.clone(), world.clone());
-        let failure = FailurePolicy::forever()
+        let gauges = Arc::new(Gauges::new(life, world.log.clone()));
+        let of_observer = world.clone();
+        let (of_processor, processor_seed) = (world.clone(), rng.u64(..));
+        let failure = match world.settings.attempts {
+            Some(attempts) => FailurePolicy::attempts(attempts),
+            None => FailurePolicy::forever(),
+        };
+        let failure = failure
             .backoff(Duration::from_millis(100), Duration::from_secs(2))
             .time_limit(Duration::from_secs(30));
-        let checkpoint = match self.rng.u32(0..3) {
-            0 => Checkpoint::every(self.rng.u64(1..20)),
-            1 => Checkpoint::with_renewals().or_after(Duration::from_millis(700)),
-            _ => Checkpoint::with_renewals(),
+        let checkpoint = match (world.settings.checkpoint, rng.u32(0..3)) {
+            (Checkpoints::Manual, _) => Checkpoint::manual(),
+            (Checkpoints::Automatic, 0) => Checkpoint::every(rng.u64(1..20)),
+            (Checkpoints::Automatic, 1) => {
+                Checkpoint::with_renewals().or_after(Duration::from_millis(700))
+            }
+            (Checkpoints::Automatic, _) => Checkpoint::with_renewals(),
         };
-        let worker = Worker::builder("simulated")
-            .stream(world.stream.id.name().as_str(), StartFrom::TrimHorizon)
-            .leases(StoreLeases::new(SimStore { world: world.clone(), life }))
-            .source(Polling::over(Arc::new(api)).max_records(world.page))
-            .processor(move |_| SimProcessor { world: of_processor.clone(), life })
+        let page = world.settings.page;
+        let worker = Worker::builder(APPLICATION)
+            .stream(world.stream.id.name().as_str(), world.start_from());
+        let worker = match &world.table {
+            Table::Memory(table) => {
+                let api = SimKinesis::new(world.clone(), life, gauges.clone());
+                let store = SimStore { world: world.clone(), life, table: table.clone() };
+                worker
+                    .leases(StoreLeases::new(store))
+                    .source(Polling::over(Arc::new(api)).max_records(page))
+            }
+            Table::Wire(wire) => {
+                let config = wire.config(world, life);
+                worker
+                    .leases(DynamoLeases::new(&config))
+                    .source(Polling::new(&config).max_records(page))
+            }
+        };
+        let worker = worker
+            .processor(move |_| SimProcessor::new(of_processor.clone(), life, processor_seed))
             .worker_id(worker_id(life))
             .timing(world.timing)
-            .clock(Clock::starting_at(wall))
-            .seed(self.rng.u64(..))
+            .memory_budget(world.budget())
+            .clock(Clock::starting_at(skewed(world, &mut rng)))
+            .seed(rng.u64(..))
             .tasks(tasks.clone())
             .on_failure(failure)
             .checkpoint(checkpoint)
-            .observer(move |event| observe(&of_observer, life, event))
+            .observer(move |event| observe(&of_observer, life, &gauges, event))
             .build()
             .expect("valid settings");
-        world.log.note(What::Process(life, "starts"));
+        world.log.note(What::Process(life, Turn::Starts));
         let (stopped, flag, world) = (stop.clone(), Arc::clone(&finished), world.clone());
         tasks.spawn(async move {
             let result = Box::pin(worker.run(stopped.cancelled_owned())).await;
@@ -227,13 +336,21 @@ impl Crew {
             world.log.note(What::Finished(life, how));
             AtomicBool::store(&flag, true, Ordering::SeqCst);
         });
-        Slot { life, skew, tasks, stop, finished, state: State::Up }
+        Slot { life, tasks, stop, finished, state: State::Up, then: REPLACED }
     }
+}
+
+/// A host's wall clock.
+fn skewed(world: &World, rng: &mut fastrand::Rng) -> SystemTime {
+    let most = world.weather.skew().as_millis() as i64;
+    let off = if rng.bool() { 0 } else { rng.i64(-most..=most) };
+    let (wall, span) = (world.clock.wall(), Duration::from_millis(off.unsigned_abs()));
+    if off < 0 { wall - span } else { wall + span }
 }
 
 impl std::fmt::Debug for Crew {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let slots = self.slots.iter().map(|slot| (slot.life, slot.skew, slot.state));
+        let slots = self.slots.iter().map(|slot| (slot.life, slot.state));
         f.debug_list().entries(slots).finish()
     }
 }
@@ -243,23 +360,19 @@ fn worker_id(life: Life) -> WorkerId {
     WorkerId::new(format!("w{}", life.worker)).expect("a valid id")
 }
 
-fn observe(world: &World, life: Life, event: &WorkerEvent) {
+fn observe(world: &World, life: Life, gauges: &Gauges, event: &WorkerEvent) {
+    let turn = |shard: &ShardRef, turn| world.log.on(&shard.shard, What::Process(life, turn));
     match event {
-        WorkerEvent::Ready => world.log.note(What::Process(life, "is ready")),
+        WorkerEvent::Ready => world.log.note(What::Process(life, Turn::IsReady)),
         WorkerEvent::Granted { shard, position } => {
+            gauges.begins(&shard.shard);
             world.log.on(&shard.shard, What::Granted(life, position.clone()));
         }
-        WorkerEvent::Ended(shard) => world.log.on(&shard.shard, What::Process(life, "ended it")),
-        WorkerEvent::Drained(shard) => {
-            world.log.on(&shard.shard, What::Process(life, "drained it"));
-        }
-        WorkerEvent::Lost(shard) => world.log.on(&shard.shard, What::Process(life, "lost it")),
-        WorkerEvent::Halted { shard, .. } => {
-            world.log.on(&shard.shard, What::Process(life, "halted it"));
-        }
-        WorkerEvent::Abandoned(shard) => {
-            world.log.on(&shard.shard, What::Process(life, "abandoned it"));
-        }
+        WorkerEvent::Ended(shard) => turn(shard, Turn::EndedIt),
+        WorkerEvent::Drained(shard) => turn(shard, Turn::DrainedIt),
+        WorkerEvent::Lost(shard) => turn(shard, Turn::LostIt),
+        WorkerEvent::Halted { shard, .. } => turn(shard, Turn::HaltedIt),
+        WorkerEvent::Abandoned(shard) => turn(shard, Turn::AbandonedIt),
         _ => {}
     }
 }

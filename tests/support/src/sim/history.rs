@@ -1,13 +1,14 @@
 //! What happened in a run, event by event: the only thing that invariants judge.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
 use kcl_core::leasing::LeaseTiming;
-use kcl_core::{Clock, HashRange, Position, ShardId};
+use kcl_core::{HashRange, Position, ShardId, WorkerId};
 use kcl_lease::{Fence, Lease};
+
+use super::schedule::{Checkpoints, Start, Trial};
 
 /// A process: the worker `w1`, started for the second time, is `w1.2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,8 +60,8 @@ pub enum What {
     Closed,
     /// A record was put.
     Put(Seen),
-    /// A process started, crashed, stalled, …
-    Process(Life, &'static str),
+    /// A process started, crashed, stalled, … or its consumer of the shard ended.
+    Process(Life, Turn),
     /// A process ended by itself: its report or error.
     Finished(Life, String),
     /// The shard was granted at this position.
@@ -71,22 +72,65 @@ pub enum What {
     Done(Life, Position, Position),
     /// The processor failed.
     Failed(Life, &'static str),
+    /// The process asked where to read the shard.
+    Reads(Life),
+    /// The process called this operation (of the shard, if it names one) so often within a second, more often than before.
+    Rate(Life, &'static str, usize),
+    /// The process holds so many bytes of large payloads, more than before.
+    Holds(Life, usize),
     /// The lease was written.
     Wrote(Box<Write>),
     /// A conditional write was refused.
     Refused(Life),
+    /// A service refused a request as malformed, or a write left something that is no lease.
+    Malformed(Life, String),
     /// A call went wrong on purpose.
     Fault(Life, &'static str),
     /// The world changed: an outage, healing.
     Weather(String),
-    /// No more faults from here on.
+    /// No more faults from here on, but for those of trials.
     Healed,
+    /// The processor of the shard fails from here on, whoever runs it.
+    Poisoned,
+    /// The processor of the shard does not fail any more.
+    Cured,
+    /// A trial begins.
+    Tries(Trial),
+    /// What the trial did has had its time.
+    Tried,
     /// Everything put is done, every closed shard has ended, every open one has an owner.
     Drained,
     /// Every worker is asked to stop.
     Stopping,
     /// Every worker has stopped.
     Stopped,
+}
+
+/// A turn in the life of a process, or of its consumer of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It starts.
+    Starts,
+    /// It has joined.
+    IsReady,
+    /// It dies without a word.
+    Crashes,
+    /// It is stopped by its host.
+    Stalls,
+    /// It goes on.
+    Resumes,
+    /// It is asked to stop.
+    IsAskedToStop,
+    /// It read the shard to its end.
+    EndedIt,
+    /// It freed the shard in order.
+    DrainedIt,
+    /// It lost the shard.
+    LostIt,
+    /// It gave the shard up.
+    HaltedIt,
+    /// It left a call behind.
+    AbandonedIt,
 }
 
 /// An event: when, on which shard if on one, and what.
@@ -103,35 +147,67 @@ pub struct Event {
 /// A run.
 #[derive(Debug, Clone)]
 pub struct History {
+    /// What was agreed before it began.
+    pub terms: Terms,
+    /// The events in their order.
+    pub events: Vec<Event>,
+}
+
+/// What a history is judged by, beside its events.
+#[derive(Debug, Clone)]
+pub struct Terms {
     /// The timing of the leases.
     pub timing: LeaseTiming,
     /// How soon after healing everything must be done.
     pub heal_bound: Duration,
-    /// The events in their order.
-    pub events: Vec<Event>,
+    /// Where the application begins.
+    pub start: Start,
+    /// Who checkpoints.
+    pub checkpoint: Checkpoints,
+    /// The memory budget of each worker, in bytes.
+    pub budget: usize,
 }
 
 impl History {
     /// An empty history.
     #[must_use]
-    pub fn new(timing: LeaseTiming, heal_bound: Duration) -> Self {
-        Self { timing, heal_bound, events: Vec::new() }
+    pub fn new(terms: Terms) -> Self {
+        Self { terms, events: Vec::new() }
+    }
+
+    /// From when on what is put must be processed: an application may begin later than its stream. `None` while it has not
+    /// begun.
+    #[must_use]
+    pub fn begins(&self) -> Option<Duration> {
+        let is_ready = |event: &&Event| matches!(event.what, What::Process(_, Turn::IsReady));
+        match self.terms.start {
+            Start::TrimHorizon => Some(Duration::ZERO),
+            Start::After(span) => Some(span),
+            Start::Latest => self.events.iter().find(is_ready).map(|event| event.at),
+        }
+    }
+
+    /// Whether what was put at this time may be left out, because the application began later.
+    pub fn may_skip(&self) -> impl Fn(Duration) -> bool + use<> {
+        let begins = self.begins();
+        move |at| begins.is_none_or(|begins| at < begins)
+    }
+
+    /// The events from this one on, if it happened.
+    #[must_use]
+    pub fn since(&self, wanted: fn(&What) -> bool) -> &[Event] {
+        let at = self.events.iter().position(|event| wanted(&event.what));
+        &self.events[at.unwrap_or(self.events.len())..]
     }
 
     /// Every shard with its parents and hash keys.
     #[must_use]
     pub fn shards(&self) -> BTreeMap<&ShardId, (&[ShardId], HashRange)> {
-        let opened = |event: &'_ Event| match &event.what {
-            What::Opened { .. } => event.shard.is_some(),
-            _ => false,
-        };
-        let facts = self.events.iter().filter(|event| opened(event)).filter_map(|event| {
-            match (&event.shard, &event.what) {
-                (Some(shard), What::Opened { parents, range }) => {
-                    Some((shard, (parents.as_slice(), *range)))
-                }
-                _ => None,
+        let facts = self.events.iter().filter_map(|event| match (&event.shard, &event.what) {
+            (Some(shard), What::Opened { parents, range }) => {
+                Some((shard, (parents.as_slice(), *range)))
             }
+            _ => None,
         });
         facts.collect()
     }
@@ -150,79 +226,13 @@ impl History {
         }
         leases
     }
+}
 
-    /// One line an event; `last` limits it to that many from the end.
+impl Life {
+    /// Whether this is its worker's id.
     #[must_use]
-    pub fn render(&self, last: Option<usize>) -> String {
-        let mut names = BTreeMap::new();
-        let mut counts: BTreeMap<&ShardId, usize> = BTreeMap::new();
-        for event in &self.events {
-            if let (Some(shard), What::Put(seen)) = (&event.shard, &event.what) {
-                let count = counts.entry(shard).or_default();
-                *count += 1;
-                names.insert((shard, &seen.position), *count);
-            }
-        }
-        let from = last.map_or(0, |last| self.events.len().saturating_sub(last));
-        let mut text = String::new();
-        for event in &self.events[from..] {
-            let name = |position: &Position| {
-                let shard = event.shard.as_ref()?;
-                names.get(&(shard, position)).map(|count| format!("#{count}"))
-            };
-            let name = |position: &Position| name(position).unwrap_or_else(|| position.to_string());
-            let shard = event.shard.as_ref().map_or("-", |shard| short(shard));
-            let _ = write!(text, "{:>9.3} {shard:>4} ", event.at.as_secs_f64());
-            let _ = writeln!(text, "{}", describe(&event.what, &name));
-        }
-        text
-    }
-}
-
-/// `shardId-000000000012` as `12`.
-pub(crate) fn short(shard: &ShardId) -> &str {
-    let digits = shard.as_str().trim_start_matches("shardId-").trim_start_matches('0');
-    if digits.is_empty() { "0" } else { digits }
-}
-
-fn describe(what: &What, name: &dyn Fn(&Position) -> String) -> String {
-    match what {
-        What::Opened { parents, .. } => {
-            format!("opened, parents {:?}", parents.iter().map(short).collect::<Vec<_>>())
-        }
-        What::Closed => "closed".into(),
-        What::Put(seen) => format!("put {} k{}:{}", name(&seen.position), seen.key, seen.nth),
-        What::Process(life, what) => format!("{life} {what}"),
-        What::Finished(life, how) => format!("{life} finished: {how}"),
-        What::Granted(life, position) => format!("{life} granted after {}", name(position)),
-        What::Delivered(life, records) => {
-            let ends = [records.first(), records.last()]
-                .map(|end| end.map_or_else(String::new, |seen| name(&seen.position)));
-            format!("{life} gets {}..{}", ends[0], ends[1])
-        }
-        What::Done(life, first, last) => format!("{life} done {}..{}", name(first), name(last)),
-        What::Failed(life, how) => format!("{life} processor {how}"),
-        What::Wrote(write) => {
-            let by = write.by.map_or_else(|| "operator".into(), |life| life.to_string());
-            let lease = |lease: &Option<Lease>| match lease {
-                None => "nothing".to_owned(),
-                Some(lease) => format!(
-                    "{}@{} {}",
-                    lease.owner.as_ref().map_or("-", |owner| owner.as_str()),
-                    lease.counter,
-                    name(&lease.position)
-                ),
-            };
-            let (before, after) = (lease(&write.before), lease(&write.after));
-            format!("{by} wrote {before} -> {after}, sent {:.3}", write.issued.as_secs_f64())
-        }
-        What::Refused(life) => format!("{life} write refused"),
-        What::Fault(life, fault) => format!("{life} fault: {fault}"),
-        What::Weather(text) => format!("weather: {text}"),
-        What::Healed => "healed".into(),
-        What::Drained => "drained".into(),
-        What::Stopping => "everybody is asked to stop".into(),
-        What::Stopped => "stopped".into(),
+    pub fn is(self, id: &WorkerId) -> bool {
+        id.as_str().strip_prefix('w').is_some_and(|number| number.parse() == Ok(self.worker))
     }
 }
 
@@ -232,55 +242,8 @@ impl fmt::Display for Life {
     }
 }
 
-/// Where events are written down as they happen. Clones share it.
-#[derive(Debug, Clone)]
-pub(crate) struct Log {
-    clock: Clock,
-    begun: Instant,
-    history: Arc<Mutex<History>>,
-    undone: Arc<Mutex<BTreeSet<(ShardId, Position)>>>,
-}
-
-impl Log {
-    pub(crate) fn new(clock: Clock, history: History) -> Self {
-        let begun = clock.now();
-        Self { clock, begun, history: Arc::new(Mutex::new(history)), undone: Arc::default() }
-    }
-
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.clock.now() - self.begun
-    }
-
-    pub(crate) fn note(&self, what: What) {
-        let at = self.elapsed();
-        self.lock().events.push(Event { at, shard: None, what });
-    }
-
-    pub(crate) fn on(&self, shard: &ShardId, what: What) {
-        let at = self.elapsed();
-        let mut undone = self.undone.lock().unwrap_or_else(PoisonError::into_inner);
-        match &what {
-            What::Put(seen) => {
-                undone.insert((shard.clone(), seen.position.clone()));
-            }
-            What::Done(_, first, last) => {
-                let done = (shard.clone(), first.clone())..=(shard.clone(), last.clone());
-                for record in undone.range(done).cloned().collect::<Vec<_>>() {
-                    undone.remove(&record);
-                }
-            }
-            _ => {}
-        }
-        drop(undone);
-        self.lock().events.push(Event { at, shard: Some(shard.clone()), what });
-    }
-
-    /// Whether every record that was put was returned `Ok` by some processor.
-    pub(crate) fn everything_done(&self) -> bool {
-        self.undone.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// `shardId-000000000012` as `12`.
+pub(crate) fn short(shard: &ShardId) -> &str {
+    let digits = shard.as_str().trim_start_matches("shardId-").trim_start_matches('0');
+    if digits.is_empty() { "0" } else { digits }
 }

@@ -1,23 +1,18 @@
-//! Those outside of the fleet: producers, and operators of the stream and of the table.
+//! Those who change the stream and the table by hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use kcl_core::aggregation::Aggregator;
 use kcl_core::kinesis::ShardFilter;
-use kcl_core::{Position, SequenceNumber, Shard, ShardId};
-use kcl_emulator::kinesis::Entry;
+use kcl_core::{Shard, ShardId};
 use kcl_lease::Lease;
 use serde_json::json;
 
 use super::World;
-use super::history::{Seen, What};
-use super::store::Request;
+use super::history::What;
 
-/// Puts, reshards, deletes.
-#[derive(Debug)]
+/// What operators know of the stream.
+#[derive(Debug, Default)]
 pub(crate) struct Operators {
-    rng: fastrand::Rng,
-    keys: BTreeMap<u32, u64>,
     known: BTreeSet<ShardId>,
     closed: BTreeSet<ShardId>,
 }
@@ -26,67 +21,16 @@ pub(crate) struct Operators {
 const MOST_SHARDS: usize = 24;
 
 impl Operators {
-    pub(crate) fn new(rng: fastrand::Rng) -> Self {
-        Self { rng, keys: BTreeMap::new(), known: BTreeSet::new(), closed: BTreeSet::new() }
-    }
-
-    /// Puts up to `most` records, some of them as aggregates.
-    pub(crate) fn put(&mut self, world: &World, most: usize) {
-        for _ in 0..self.rng.usize(1..=most) {
-            let key = self.rng.u32(0..40);
-            let parts = if self.rng.u32(0..5) == 0 { self.rng.u64(2..5) } else { 1 };
-            self.put_one(world, key, parts);
-        }
-    }
-
-    fn put_one(&mut self, world: &World, key: u32, parts: u64) {
-        let first = self.keys.get(&key).copied().unwrap_or(0);
-        let partition_key = format!("key-{key}");
-        let payload = |nth: u64| format!("{key}:{nth}");
-        let data = if parts == 1 {
-            payload(first).into_bytes()
-        } else {
-            let mut aggregator = Aggregator::new(50 * 1024);
-            let all = (first..first + parts)
-                .all(|nth| aggregator.push(&partition_key, None, payload(nth).as_bytes()));
-            match aggregator.finish() {
-                Some(aggregate) if all => aggregate.data.to_vec(),
-                _ => return,
-            }
-        };
-        let entry = Entry { data: &data, partition_key: &partition_key, explicit_hash_key: None };
-        let name = world.stream.id.name().as_str();
-        let put =
-            world.emulator.with_kinesis(|kinesis, now| kinesis.put_records(now, name, &[entry]));
-        // A throttled producer tries again some other time.
-        let Some(put) = put.ok().and_then(|puts| puts.into_iter().next()).and_then(Result::ok)
-        else {
-            return;
-        };
-        let (Ok(shard), Ok(number)) =
-            (ShardId::new(put.shard_id), put.sequence_number.to_string().parse::<SequenceNumber>())
-        else {
-            return;
-        };
-        for sub in 0..parts {
-            let position = Position::at(number.clone(), sub);
-            world.log.on(&shard, What::Put(Seen { position, key, nth: first + sub }));
-        }
-        self.keys.insert(key, first + parts);
-    }
-
-    /// Splits or merges an open shard.
-    pub(crate) fn reshard(&mut self, world: &World) {
-        let Ok(mut open) = world.shards(ShardFilter::AtLatest) else {
-            return;
-        };
-        if self.known.len() >= MOST_SHARDS {
+    /// Splits an open shard, or merges it with the next one if there is one. Returns the shards that it closed.
+    pub(crate) fn reshard(&mut self, world: &World, pick: u32, merge: bool) {
+        let mut open = world.shards(ShardFilter::AtLatest).unwrap_or_default();
+        if self.known.len() >= MOST_SHARDS || open.is_empty() {
             return;
         }
         open.sort_by_key(|shard| shard.hash_range.start());
         let name = world.stream.id.name().as_str();
-        let at = self.rng.usize(0..open.len());
-        let done = if self.rng.bool() && at + 1 < open.len() {
+        let at = pick as usize % open.len();
+        let done = if merge && at + 1 < open.len() {
             let body = json!({
                 "StreamName": name,
                 "ShardToMerge": open[at].id.as_str(),
@@ -108,6 +52,23 @@ impl Operators {
         }
     }
 
+    /// Scales the stream to this share of its shards.
+    pub(crate) fn scale(&mut self, world: &World, percent: u32) {
+        let open = world.shards(ShardFilter::AtLatest).unwrap_or_default().len();
+        let target = (open * percent as usize / 100).max(1);
+        if self.known.len() + 2 * target > MOST_SHARDS || target == open {
+            return;
+        }
+        let body = json!({
+            "StreamName": world.stream.id.name().as_str(),
+            "TargetShardCount": target,
+            "ScalingType": "UNIFORM_SCALING",
+        });
+        if world.call("UpdateShardCount", &body).is_ok() {
+            self.survey(world);
+        }
+    }
+
     /// Writes down which shards were opened and closed since the last time.
     pub(crate) fn survey(&mut self, world: &World) {
         for Shard { id, parents, hash_range: range, ending_sequence_number, .. } in
@@ -122,21 +83,33 @@ impl Operators {
         }
     }
 
-    /// Deletes a lease by hand: any but that of a closed shard that is still being read, whose merged child may have a lease
-    /// already and would overtake it.
-    pub(crate) async fn delete_lease(&mut self, world: &World) {
-        let mut leases = world.table.all().await.unwrap_or_default();
-        leases.retain(|lease| lease.has_ended() || !self.is_closed(lease.key.shard()));
-        if leases.is_empty() {
-            return;
+    /// Deletes a lease, whatever its state.
+    pub(crate) async fn delete_lease(&mut self, world: &World, pick: u32) {
+        if let Some(lease) = any_lease(world, pick, |_| true).await {
+            world.table.delete(world, &lease).await;
         }
-        let Lease { key, .. } = &leases[self.rng.usize(0..leases.len())];
-        let Ok(Some(lease)) = world.table.read(key).await else {
-            return;
-        };
-        let request = Request::Delete(key.clone(), lease.fence());
-        // A memory table does not fail.
-        let _ = world.table.carry_out(world, None, world.log.elapsed(), &request).await;
+    }
+
+    /// Deletes the lease of an open shard.
+    pub(crate) async fn delete_open_lease(&mut self, world: &World, pick: u32) {
+        let open = |lease: &Lease| !self.is_closed(lease.key.shard());
+        if let Some(lease) = any_lease(world, pick, open).await {
+            world.table.delete(world, &lease).await;
+        }
+    }
+
+    /// Frees a lease that has progressed and sets its checkpoint back to the beginning of the shard.
+    pub(crate) async fn rewind(&mut self, world: &World, pick: u32) {
+        let progressed = |lease: &Lease| lease.position.has_progressed();
+        if let Some(lease) = any_lease(world, pick, progressed).await {
+            world.table.rewind(world, &lease).await;
+        }
+    }
+
+    /// One of the open shards.
+    pub(crate) fn open_shard(&self, world: &World, pick: u32) -> Option<ShardId> {
+        let mut open = world.shards(ShardFilter::AtLatest).ok()?;
+        (!open.is_empty()).then(|| open.swap_remove(pick as usize % open.len()).id)
     }
 
     pub(crate) fn is_closed(&self, shard: &ShardId) -> bool {
@@ -146,4 +119,14 @@ impl Operators {
     pub(crate) fn known(&self) -> &BTreeSet<ShardId> {
         &self.known
     }
+}
+
+/// One of these leases; never the only one there is: without any, it would be a new application.
+async fn any_lease(world: &World, pick: u32, which: impl Fn(&Lease) -> bool) -> Option<Lease> {
+    let mut leases = world.table.all().await.unwrap_or_default();
+    if leases.len() < 2 {
+        return None;
+    }
+    leases.retain(which);
+    (!leases.is_empty()).then(|| leases.swap_remove(pick as usize % leases.len()))
 }

@@ -1,4 +1,5 @@
-//! A processor that writes down what it gets, and is slow, fails, panics or hangs by chance.
+//! A processor that writes down what it gets, and is slow, fails, panics or hangs by chance. Where checkpoints are its own
+//! task, it makes them at records, in one phase or two, and not for every batch.
 
 use std::sync::Arc;
 
@@ -6,11 +7,13 @@ use kcl_core::{Batch, Record, RecordProcessor, ShardContext};
 
 use super::World;
 use super::history::{Life, Seen, What};
+use super::schedule::Checkpoints;
 use super::weather::Mood;
 
 pub(crate) struct SimProcessor {
-    pub(crate) world: Arc<World>,
-    pub(crate) life: Life,
+    world: Arc<World>,
+    life: Life,
+    rng: fastrand::Rng,
 }
 
 /// Planned trouble.
@@ -19,10 +22,14 @@ pub(crate) struct SimProcessor {
 pub(crate) struct Planned;
 
 impl SimProcessor {
+    pub(crate) fn new(world: Arc<World>, life: Life, seed: u64) -> Self {
+        Self { world, life, rng: fastrand::Rng::with_seed(seed) }
+    }
+
     async fn act(&self, shard: &ShardContext) -> Result<(), Planned> {
         let World { log, weather, .. } = &*self.world;
         let fail = |word| log.on(shard.shard_id(), What::Failed(self.life, word));
-        match weather.mood() {
+        match weather.mood(shard.shard_id(), log.elapsed()) {
             Mood::Good => Ok(()),
             Mood::Slow(span) => {
                 tokio::time::sleep(span).await;
@@ -43,6 +50,27 @@ impl SimProcessor {
             }
         }
     }
+
+    /// Does a part of the batch, and says so by a checkpoint.
+    async fn checkpoint_within(&mut self, batch: &Batch, shard: &ShardContext) {
+        let records = batch.records();
+        let last = &records[self.rng.usize(0..records.len())];
+        let done = What::Done(self.life, records[0].position(), last.position());
+        self.world.log.on(shard.shard_id(), done);
+        let checkpointer = shard.checkpointer();
+        // A checkpoint that is not made is made by a later one, or the records come again.
+        if self.rng.bool() {
+            let _ = checkpointer.checkpoint_at(last).await;
+        } else if let Ok(prepared) = checkpointer.prepare_at(last, None).await
+            && self.rng.u32(0..4) > 0
+        {
+            let _ = prepared.commit().await;
+        }
+    }
+
+    fn is_manual(&self) -> bool {
+        self.world.settings.checkpoint == Checkpoints::Manual
+    }
 }
 
 impl RecordProcessor for SimProcessor {
@@ -58,13 +86,19 @@ impl RecordProcessor for SimProcessor {
         shard: &mut ShardContext,
     ) -> Result<(), Planned> {
         let id = shard.shard_id().clone();
-        let log = &self.world.log;
-        log.on(&id, What::Delivered(self.life, batch.iter().filter_map(seen).collect()));
+        let delivered = batch.iter().filter_map(|record| self.world.seen(record)).collect();
+        self.world.log.on(&id, What::Delivered(self.life, delivered));
+        if self.is_manual() && self.rng.bool() {
+            self.checkpoint_within(&batch, shard).await;
+        }
         self.act(shard).await?;
         if let [first, ..] = batch.records()
             && let [.., last] = batch.records()
         {
-            log.on(&id, What::Done(self.life, first.position(), last.position()));
+            self.world.log.on(&id, What::Done(self.life, first.position(), last.position()));
+        }
+        if self.is_manual() && self.rng.u32(0..4) == 0 {
+            let _ = shard.checkpointer().checkpoint().await;
         }
         Ok(())
     }
@@ -72,10 +106,25 @@ impl RecordProcessor for SimProcessor {
     async fn shard_ended(&mut self, shard: &mut ShardContext) -> Result<(), Planned> {
         self.act(shard).await
     }
+
+    async fn shutdown_requested(&mut self, shard: &mut ShardContext) -> Result<(), Planned> {
+        if self.is_manual() {
+            shard.checkpointer().checkpoint().await.map_err(|_| Planned)?;
+        }
+        Ok(())
+    }
 }
 
-/// Payloads are `key:nth`.
-fn seen(record: &Record) -> Option<Seen> {
-    let (key, nth) = std::str::from_utf8(record.data()).ok()?.split_once(':')?;
-    Some(Seen { position: record.position(), key: key.parse().ok()?, nth: nth.parse().ok()? })
+impl World {
+    /// Which record this is: payloads begin with `key:nth`, but for those that are known by heart.
+    fn seen(&self, record: &Record) -> Option<Seen> {
+        let position = record.position();
+        if let Some((key, nth)) = self.strange(record.data()) {
+            return Some(Seen { position, key, nth });
+        }
+        let text = std::str::from_utf8(record.data()).ok()?;
+        let mut parts = text.splitn(3, ':');
+        let (key, nth) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some(Seen { position, key, nth })
+    }
 }

@@ -1,4 +1,4 @@
-//! The lease table as one process reaches it: every change is written down, and calls go wrong.
+//! The lease table at port level, as one process reaches it: every change is written down, and calls go wrong.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,18 +8,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kcl_core::leasing::LeasingError;
 use kcl_lease::store::{
-    Change, LeaseStore, MemoryStore, Outcome, Scan, StoreError, StoreErrorKind,
+    Change, Consistency, LeaseStore, MemoryStore, Outcome, Scan, StoreError, StoreErrorKind,
 };
 use kcl_lease::{Fence, Lease, LeaseKey};
 use tokio::sync::oneshot;
 
 use super::World;
 use super::history::{Life, What, Write};
-use super::weather::{Fate, Service};
+use super::weather::Fate;
 
 /// The table itself, with the versions that a stale read may still show. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Table {
+pub(crate) struct MemoryTable {
     now: MemoryStore,
     versions: Arc<Mutex<BTreeMap<LeaseKey, Versions>>>,
 }
@@ -36,15 +36,17 @@ pub(crate) enum Request {
     Create(Lease),
     Update(LeaseKey, Fence, Change),
     Delete(LeaseKey, Fence),
+    /// Whatever was there; what no worker may do.
+    Put(Box<Lease>),
 }
 
-impl Table {
+impl MemoryTable {
     pub(crate) async fn read(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         self.now.read(key).await
     }
 
     pub(crate) async fn all(&self) -> Result<Vec<Lease>, StoreError> {
-        Ok(self.now.scan().await?.leases)
+        Ok(self.now.scan(Consistency::Strong).await?.leases)
     }
 
     /// Carries a request out and writes it down. Nothing waits in here.
@@ -57,6 +59,7 @@ impl Table {
     ) -> Result<Outcome, StoreError> {
         let key = match request {
             Request::Create(lease) => &lease.key,
+            Request::Put(lease) => &lease.key,
             Request::Update(key, ..) | Request::Delete(key, _) => key,
         };
         let before = self.now.read(key).await?;
@@ -70,6 +73,13 @@ impl Table {
             }
             Request::Delete(key, fence) => {
                 (self.now.delete(key, fence).await?, Some(fence.clone()))
+            }
+            Request::Put(lease) => {
+                if let Some(old) = &before {
+                    self.now.delete(key, &old.fence()).await?;
+                }
+                self.now.create(lease).await?;
+                (Outcome::Applied, None)
             }
         };
         let after = self.now.read(key).await?;
@@ -110,6 +120,7 @@ impl Table {
 pub(crate) struct SimStore {
     pub(crate) world: Arc<World>,
     pub(crate) life: Life,
+    pub(crate) table: MemoryTable,
 }
 
 impl SimStore {
@@ -118,15 +129,17 @@ impl SimStore {
         operation: &'static str,
         request: Request,
     ) -> Result<Outcome, StoreError> {
-        let World { log, weather, table, .. } = &*self.world;
+        let World { log, weather, .. } = &*self.world;
+        let table = &self.table;
         let issued = log.elapsed();
         let fate = self.fate(operation);
         if let Fate::Late(delay) = fate {
             let (world, by, delivery) = (self.world.clone(), self.life, request);
+            let table = table.clone();
             let (answer, answered) = oneshot::channel();
             self.world.tasks.spawn(async move {
                 tokio::time::sleep(delay).await;
-                let outcome = world.table.carry_out(&world, Some(by), issued, &delivery).await;
+                let outcome = table.carry_out(&world, Some(by), issued, &delivery).await;
                 drop(answer.send(outcome)); // the caller may be gone
             });
             return answered.await.unwrap_or_else(|_| Err(unavailable(operation)));
@@ -135,6 +148,7 @@ impl SimStore {
         let effect = || table.carry_out(&self.world, Some(self.life), issued, &request);
         match fate {
             Fate::Throttled => return Err(throttled(operation)),
+            Fate::Expired => return Err(expired(operation)),
             Fate::Before => return Err(unavailable(operation)),
             Fate::HangBefore => std::future::pending().await,
             Fate::After => {
@@ -160,6 +174,7 @@ impl SimStore {
         match fate {
             Fate::Clear => Ok(()),
             Fate::Throttled => Err(throttled(operation)),
+            Fate::Expired => Err(expired(operation)),
             Fate::Before | Fate::After => Err(unavailable(operation)),
             Fate::HangBefore | Fate::HangAfter => std::future::pending().await,
             Fate::Late(delay) => {
@@ -171,7 +186,7 @@ impl SimStore {
 
     fn fate(&self, operation: &'static str) -> Fate {
         let World { log, weather, .. } = &*self.world;
-        let fate = weather.fate(self.life, Service::Store, log.elapsed());
+        let fate = weather.fate(self.life, operation, log.elapsed());
         if fate != Fate::Clear {
             log.note(What::Fault(self.life, name(operation, fate)));
         }
@@ -189,16 +204,19 @@ impl LeaseStore for SimStore {
         Ok(())
     }
 
-    async fn scan(&self) -> Result<Scan, StoreError> {
+    async fn scan(&self, consistency: Consistency) -> Result<Scan, StoreError> {
         self.read_through("Scan").await?;
-        let leases = self.world.table.torn(&self.world);
+        let leases = match consistency {
+            Consistency::Eventual => self.table.torn(&self.world),
+            Consistency::Strong => self.table.all().await?,
+        };
         tokio::time::sleep(self.world.weather.millis(1, 30)).await;
         Ok(Scan { leases, ..Scan::default() })
     }
 
     async fn read(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         self.read_through("GetItem").await?;
-        let lease = self.world.table.read(key).await;
+        let lease = self.table.read(key).await;
         tokio::time::sleep(self.world.weather.millis(1, 15)).await;
         lease
     }
@@ -233,6 +251,10 @@ fn throttled(operation: &'static str) -> StoreError {
     StoreError::new(operation, StoreErrorKind::Throttled, "simulated")
 }
 
+fn expired(operation: &'static str) -> StoreError {
+    StoreError::new(operation, StoreErrorKind::AccessDenied, "simulated")
+}
+
 fn unavailable(operation: &'static str) -> StoreError {
     StoreError::new(operation, StoreErrorKind::Unavailable, "simulated")
 }
@@ -247,6 +269,7 @@ fn name(operation: &'static str, fate: Fate) -> &'static str {
         (_, Fate::After) => "store fails after the effect",
         (_, Fate::HangBefore) => "store request lost",
         (_, Fate::HangAfter) => "store answer lost",
+        (_, Fate::Expired) => "store refuses the credentials",
         (_, Fate::Late(_)) => "store request under way for long",
     }
 }

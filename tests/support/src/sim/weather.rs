@@ -1,13 +1,17 @@
 //! Which calls go wrong, and how: drawn from the seed, and ended by healing.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kcl_core::ShardId;
+
 use super::history::Life;
+use super::schedule::Part;
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// It arrives, takes effect, and is answered.
     Clear,
     /// Refused without effect: too many.
@@ -22,53 +26,80 @@ pub(crate) enum Fate {
     HangAfter,
     /// On its way for so long; takes effect also when the caller has given up or died.
     Late(Duration),
+    /// Refused without effect: the credentials have expired.
+    Expired,
 }
 
 /// Which service a call goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Service {
+pub enum Service {
+    /// The lease table.
     Store,
+    /// Kinesis.
     Kinesis,
 }
 
+impl Service {
+    /// The service that has this operation.
+    #[must_use]
+    pub fn of(operation: &str) -> Self {
+        match operation {
+            "Scan" | "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "DescribeTable"
+            | "CreateTable" => Self::Store,
+            _ => Self::Kinesis,
+        }
+    }
+}
+
 /// Chances in thousandths.
-#[derive(Debug, Clone, Copy, Default)]
-struct Chances {
-    throttled: u32,
-    before: u32,
-    after: u32,
-    hang: u32,
-    late: u32,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Chances {
+    /// Of [`Fate::Throttled`].
+    pub throttled: u32,
+    /// Of [`Fate::Before`].
+    pub before: u32,
+    /// Of [`Fate::After`].
+    pub after: u32,
+    /// Of [`Fate::HangBefore`] and [`Fate::HangAfter`].
+    pub hang: u32,
+    /// Of [`Fate::Late`].
+    pub late: u32,
 }
 
 /// What a processor's call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
+pub enum Mood {
+    /// It returns `Ok`.
     Good,
+    /// It returns `Ok` after so long.
     Slow(Duration),
+    /// It returns an error.
     Fails,
+    /// It panics.
     Panics,
+    /// It does not return.
     Hangs,
 }
 
-/// The weather of a run. All chance in calls comes from here.
-#[derive(Debug)]
-pub(crate) struct Weather(Mutex<State>);
-
-#[derive(Debug)]
-struct State {
-    rng: fastrand::Rng,
-    healed: bool,
-    store: Chances,
-    kinesis: Chances,
-    moods: (u32, u32, u32, u32),
-    staleness: Duration,
-    oddities: u32,
-    outages: Vec<(Option<u32>, Service, Duration)>,
+/// How often things go wrong. The default is never.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Climate {
+    /// For calls to the lease table.
+    pub store: Chances,
+    /// For calls to Kinesis.
+    pub kinesis: Chances,
+    /// For calls to processors, in thousandths: slow, fails, panics, hangs.
+    pub moods: (u32, u32, u32, u32),
+    /// Of strange answers of Kinesis, in thousandths.
+    pub oddities: u32,
+    /// How old what a scan shows of one lease may be.
+    pub staleness: Duration,
+    /// How far wall clocks may be off.
+    pub skew: Duration,
 }
 
-impl Weather {
-    pub(crate) fn new(mut rng: fastrand::Rng) -> Self {
+impl Climate {
+    pub(super) fn draw(rng: &mut fastrand::Rng, by_wall_clock: bool) -> Self {
         let calm = rng.u32(0..8) == 0;
         let mut chance = |most: u32| {
             if calm || rng.bool() { 0 } else { rng.u32(0..=most) }
@@ -84,81 +115,157 @@ impl Weather {
         let moods = (chance(200), chance(80), chance(40), chance(5));
         let oddities = chance(30);
         let staleness = Duration::from_millis(rng.u64(0..4) * 500);
-        let outages = Vec::new();
-        let rng = rng.fork();
+        // `LATEST` is a time of the host that creates the leases, with two seconds of allowance.
+        let most = if by_wall_clock { 1_500 } else { 86_400_000 };
+        let skew = Duration::from_millis(if rng.bool() { 0 } else { most });
+        Self { store, kinesis, moods, oddities, staleness, skew }
+    }
+
+    pub(super) fn leave_out(&mut self, parts: &BTreeSet<Part>) {
+        let calm = Self::default();
+        for part in parts {
+            match part {
+                Part::Store => self.store = calm.store,
+                Part::Kinesis => self.kinesis = calm.kinesis,
+                Part::Oddities => self.oddities = calm.oddities,
+                Part::Staleness => self.staleness = calm.staleness,
+                Part::Moods => self.moods = calm.moods,
+                Part::Skew => self.skew = calm.skew,
+                Part::Trials => {}
+            }
+        }
+    }
+}
+
+/// The weather of a run. All chance in calls comes from here, for each kind of chance from a generator of its own.
+#[derive(Debug)]
+pub(crate) struct Weather(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    climate: Climate,
+    healed: bool,
+    store: fastrand::Rng,
+    kinesis: fastrand::Rng,
+    moods: fastrand::Rng,
+    delays: fastrand::Rng,
+    outages: Vec<Outage>,
+    next: Vec<(&'static str, Fate, u32)>,
+    felt: Vec<(Mood, u32)>,
+    poisoned: Option<(ShardId, Duration)>,
+}
+
+#[derive(Debug)]
+struct Outage {
+    /// Everybody, or one worker.
+    worker: Option<u32>,
+    /// `None`: both, for credentials that have expired.
+    service: Option<Service>,
+    until: Duration,
+}
+
+impl Weather {
+    pub(crate) fn new(climate: Climate, mut rng: fastrand::Rng) -> Self {
         Self(Mutex::new(State {
-            rng,
+            climate,
             healed: false,
-            store,
-            kinesis,
-            moods,
-            staleness,
-            oddities,
-            outages,
+            store: rng.fork(),
+            kinesis: rng.fork(),
+            moods: rng.fork(),
+            delays: rng.fork(),
+            outages: Vec::new(),
+            next: Vec::new(),
+            felt: Vec::new(),
+            poisoned: None,
         }))
     }
 
-    /// From now on every call is clear.
+    /// From now on every call is clear, but for outages and poison that are called for later.
     pub(crate) fn heal(&self) {
-        self.lock().healed = true;
+        let mut state = self.lock();
+        state.healed = true;
+        state.outages.clear();
+        state.next.clear();
+        state.felt.clear();
     }
 
     /// `service` answers nobody, or one worker not, until then.
     pub(crate) fn outage(&self, worker: Option<u32>, service: Service, until: Duration) {
-        self.lock().outages.push((worker, service, until));
+        self.lock().outages.push(Outage { worker, service: Some(service), until });
+    }
+
+    /// The credentials of one worker, or of all, are refused until then.
+    pub(crate) fn expire(&self, worker: Option<u32>, until: Duration) {
+        self.lock().outages.push(Outage { worker, service: None, until });
+    }
+
+    /// The next calls of an operation end like this.
+    pub(crate) fn next(&self, operation: &'static str, fate: Fate, times: u32) {
+        self.lock().next.push((operation, fate, times));
+    }
+
+    /// The next calls of processors end like this.
+    pub(crate) fn feel(&self, mood: Mood, times: u32) {
+        self.lock().felt.push((mood, times));
+    }
+
+    /// The processor of this shard fails until then.
+    pub(crate) fn poison(&self, shard: ShardId, until: Duration) {
+        self.lock().poisoned = Some((shard, until));
     }
 
     /// A span between `from` and `to` milliseconds.
     pub(crate) fn millis(&self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(self.lock().rng.u64(from..=to))
+        Duration::from_millis(self.lock().delays.u64(from..=to))
     }
 
-    pub(crate) fn fate(&self, life: Life, service: Service, now: Duration) -> Fate {
+    /// What becomes of a call.
+    pub(crate) fn fate(&self, life: Life, operation: &str, now: Duration) -> Fate {
+        let service = Service::of(operation);
         let mut state = self.lock();
-        if state.healed {
-            return Fate::Clear;
-        }
-        let out = |(worker, which, until): &(Option<u32>, Service, Duration)| {
-            *which == service && now < *until && worker.is_none_or(|worker| worker == life.worker)
+        let State { climate, healed, store, kinesis, outages, next, .. } = &mut *state;
+        let (chances, rng) = match service {
+            Service::Store => (climate.store, store),
+            Service::Kinesis => (climate.kinesis, kinesis),
         };
-        if state.outages.iter().any(out) {
-            return if state.rng.u32(0..4) == 0 { Fate::HangBefore } else { Fate::Before };
-        }
-        let chances = match service {
-            Service::Store => state.store,
-            Service::Kinesis => state.kinesis,
+        let out = |outage: &&Outage| {
+            now < outage.until
+                && outage.service.is_none_or(|which| which == service)
+                && outage.worker.is_none_or(|worker| worker == life.worker)
         };
-        let draw = state.rng.u32(0..1000);
-        let mut bound = 0;
-        let mut hit = |chance: u32| {
-            bound += chance;
-            draw < bound
-        };
-        if hit(chances.throttled) {
-            return Fate::Throttled;
+        match outages.iter().find(out) {
+            Some(Outage { service: None, .. }) => return Fate::Expired,
+            // After healing an outage is plain: whoever calls is told so.
+            Some(_) if *healed => return Fate::Before,
+            Some(_) if rng.u32(0..4) == 0 => return Fate::HangBefore,
+            Some(_) => return Fate::Before,
+            None => {}
         }
-        if hit(chances.before) {
-            return Fate::Before;
+        if let Some(told) = next.iter_mut().find(|told| told.0 == operation && told.2 > 0) {
+            told.2 -= 1;
+            return told.1;
         }
-        if hit(chances.after) {
-            return Fate::After;
-        }
-        if hit(chances.hang) {
-            return if state.rng.bool() { Fate::HangBefore } else { Fate::HangAfter };
-        }
-        if hit(chances.late) {
-            return Fate::Late(Duration::from_millis(state.rng.u64(50..12_000)));
-        }
-        Fate::Clear
+        if *healed { Fate::Clear } else { chances.draw(rng) }
     }
 
-    pub(crate) fn mood(&self) -> Mood {
+    pub(crate) fn mood(&self, shard: &ShardId, now: Duration) -> Mood {
         let mut state = self.lock();
+        if state
+            .poisoned
+            .as_ref()
+            .is_some_and(|(poisoned, until)| poisoned == shard && now < *until)
+        {
+            return Mood::Fails;
+        }
+        if let Some((mood, times)) = state.felt.iter_mut().find(|(_, times)| *times > 0) {
+            *times -= 1;
+            return *mood;
+        }
         if state.healed {
             return Mood::Good;
         }
-        let (slow, fails, panics, hangs) = state.moods;
-        let draw = state.rng.u32(0..1000);
+        let (slow, fails, panics, hangs) = state.climate.moods;
+        let draw = state.moods.u32(0..1000);
         if draw < hangs {
             Mood::Hangs
         } else if draw < hangs + panics {
@@ -166,8 +273,8 @@ impl Weather {
         } else if draw < hangs + panics + fails {
             Mood::Fails
         } else if draw < hangs + panics + fails + slow {
-            let most = [300, 3_000, 20_000][state.rng.usize(0..3)];
-            Mood::Slow(Duration::from_millis(state.rng.u64(1..most)))
+            let most = [300, 3_000, 20_000][state.moods.usize(0..3)];
+            Mood::Slow(Duration::from_millis(state.moods.u64(1..most)))
         } else {
             Mood::Good
         }
@@ -176,18 +283,50 @@ impl Weather {
     /// How old what a scan shows of one lease is.
     pub(crate) fn age(&self) -> Duration {
         let mut state = self.lock();
-        let most = state.staleness.as_millis() as u64;
-        Duration::from_millis(state.rng.u64(0..=most))
+        if state.healed {
+            return Duration::ZERO;
+        }
+        let most = state.climate.staleness.as_millis() as u64;
+        Duration::from_millis(state.delays.u64(0..=most))
+    }
+
+    /// How far wall clocks may be off.
+    pub(crate) fn skew(&self) -> Duration {
+        self.lock().climate.skew
     }
 
     /// Whether Kinesis answers something strange now.
     pub(crate) fn odd(&self) -> bool {
         let mut state = self.lock();
-        let oddities = state.oddities;
-        !state.healed && state.rng.u32(0..1000) < oddities
+        let oddities = state.climate.oddities;
+        !state.healed && state.kinesis.u32(0..1000) < oddities
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Chances {
+    fn draw(&self, rng: &mut fastrand::Rng) -> Fate {
+        let draw = rng.u32(0..1000);
+        let mut bound = 0;
+        let mut hit = |chance: u32| {
+            bound += chance;
+            draw < bound
+        };
+        if hit(self.throttled) {
+            Fate::Throttled
+        } else if hit(self.before) {
+            Fate::Before
+        } else if hit(self.after) {
+            Fate::After
+        } else if hit(self.hang) {
+            if rng.bool() { Fate::HangBefore } else { Fate::HangAfter }
+        } else if hit(self.late) {
+            Fate::Late(Duration::from_millis(rng.u64(50..12_000)))
+        } else {
+            Fate::Clear
+        }
     }
 }

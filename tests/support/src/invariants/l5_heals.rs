@@ -1,0 +1,76 @@
+//! L5, faults heal by themselves: once nothing goes wrong any more, every record is done, every closed shard ended and every
+//! open one owned within the bound, without a hand from outside; after a plain outage of one service, within seconds.
+
+use std::time::Duration;
+
+use super::{Violation, left_after, trials, undone};
+use crate::sim::history::{History, What};
+use crate::sim::schedule::Trial;
+
+/// After an outage: the longest backoff of 5 s, the calls that follow, and what has gathered.
+const AFTER_OUTAGE: Duration = Duration::from_secs(8);
+
+pub(super) fn check(history: &History) -> Vec<Violation> {
+    let mut violations = heals(history);
+    for tried in trials::of(history) {
+        let (Trial::StoreOutage(span) | Trial::KinesisOutage(span)) = tried.trial else {
+            continue;
+        };
+        let begun = history.events[tried.from - 1].at;
+        let left = left_after(tried.events, begun + span + AFTER_OUTAGE, AFTER_OUTAGE, |_| true);
+        if let Some((shard, put)) = left {
+            let what = format!(
+                "put at {:.3} s on shard {shard}, not done {AFTER_OUTAGE:?} after an outage of {span:?}",
+                put.as_secs_f64()
+            );
+            violations.push(Violation::new("L5", Some(&history.events[tried.from - 1]), what));
+        }
+    }
+    violations
+}
+
+fn heals(history: &History) -> Vec<Violation> {
+    let when = |wanted: fn(&What) -> bool| {
+        history.events.iter().find(|event| wanted(&event.what)).map(|event| event.at)
+    };
+    let Some(healed) = when(|what| matches!(what, What::Healed)) else {
+        return Vec::new();
+    };
+    let bound = history.terms.heal_bound.as_secs();
+    match when(|what| matches!(what, What::Drained)) {
+        Some(drained) if drained - healed <= history.terms.heal_bound => Vec::new(),
+        Some(drained) => {
+            let took = (drained - healed).as_secs();
+            vec![Violation::new("L5", None, format!("healing took {took} s, more than {bound} s"))]
+        }
+        None => {
+            let left = undone(history).len();
+            let what = format!("not healed within {} s: {left} records are not done", 2 * bound);
+            vec![Violation::new("L5", None, what)]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ANA, made};
+    use super::*;
+
+    #[test]
+    fn an_outage_with_consequences_is_seen() {
+        let outage =
+            || made().then(What::Tries(Trial::StoreOutage(Duration::from_secs(5)))).put(&[1]);
+        let over = |made: super::super::testing::Made| made.waits(20).then(What::Tried);
+        assert_eq!(check(&over(outage().waits(3).done(ANA, &[1])).history), []);
+        assert_eq!(check(&over(outage()).history).len(), 1);
+    }
+
+    #[test]
+    fn a_fleet_that_does_not_heal_is_seen() {
+        assert_eq!(check(&made().then(What::Healed).then(What::Drained).history), []);
+        assert_eq!(check(&made().put(&[1]).then(What::Healed).history).len(), 1);
+        let mut late = made().then(What::Healed).then(What::Drained).history;
+        late.events[1].at = Duration::from_secs(10_000);
+        assert_eq!(check(&late).len(), 1);
+    }
+}

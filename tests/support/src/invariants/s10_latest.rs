@@ -1,0 +1,48 @@
+//! S10, the start is sticky: what is put after a worker of a new `LATEST` application was ready, or at and after the configured
+//! time, is processed in the end, through restarts, reshards and leases that are made anew.
+
+use std::collections::BTreeSet;
+
+use super::{Violation, undone};
+use crate::sim::history::{History, What, short};
+use crate::sim::schedule::Start;
+
+pub(super) fn check(history: &History) -> Vec<Violation> {
+    let drained = history.events.iter().find(|event| matches!(event.what, What::Drained));
+    let (Some(drained), false) = (drained, history.terms.start == Start::TrimHorizon) else {
+        return Vec::new(); // what never heals is L5's
+    };
+    let skipped: BTreeSet<_> = undone(history).into_iter().collect();
+    let put_before = |event: &&crate::sim::history::Event| match (&event.shard, &event.what) {
+        (Some(shard), What::Put(seen)) => {
+            event.at < drained.at && skipped.contains(&(shard, &seen.position))
+        }
+        _ => false,
+    };
+    let skipped = history.events.iter().filter(put_before);
+    skipped
+        .map(|event| {
+            let shard = event.shard.as_ref().map_or("-", short);
+            let what = format!("a record of shard {shard} that was put after the start is skipped");
+            Violation::new("S10", Some(event), what)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ANA, made};
+    use super::*;
+    use crate::sim::history::Turn;
+
+    #[test]
+    fn a_record_after_the_start_that_is_skipped_is_seen() {
+        let latest = || {
+            let mut made = made();
+            made.history.terms.start = Start::Latest;
+            made.put(&[1]).then(What::Process(ANA, Turn::IsReady)).put(&[2])
+        };
+        assert_eq!(check(&latest().done(ANA, &[2]).then(What::Drained).history), []);
+        assert_eq!(check(&latest().done(ANA, &[1]).then(What::Drained).history).len(), 1);
+    }
+}

@@ -1,0 +1,70 @@
+//! S15, a planned move repeats nothing: what a worker did before it freed a shard in order is not handed out again, unless an
+//! operator sets the lease back. (Where processors checkpoint by themselves it is theirs to do so when asked to stop.)
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kcl_core::{Position, ShardId};
+
+use super::Violation;
+use crate::sim::history::{History, Life, Turn, What};
+use crate::sim::schedule::Checkpoints;
+
+pub(super) fn check(history: &History) -> Vec<Violation> {
+    if history.terms.checkpoint == Checkpoints::Manual {
+        return Vec::new();
+    }
+    let mut violations = Vec::new();
+    let mut reached: BTreeMap<(&ShardId, Life), &Position> = BTreeMap::new();
+    let mut drained: BTreeMap<&ShardId, &Position> = BTreeMap::new();
+    // Consumers that were at work before the drain, and may end a batch late.
+    let mut since: BTreeSet<(&ShardId, Life)> = BTreeSet::new();
+    for event in &history.events {
+        let Some(shard) = &event.shard else { continue };
+        match &event.what {
+            What::Granted(life, position) => {
+                reached.insert((shard, *life), position);
+                since.insert((shard, *life));
+            }
+            What::Done(life, _, last) => {
+                reached.insert((shard, *life), last);
+            }
+            What::Process(life, Turn::DrainedIt) => {
+                let position = reached.remove(&(shard, *life));
+                drained.extend(position.map(|position| (shard, position)));
+                since.retain(|(at, _)| *at != shard);
+            }
+            What::Wrote(write) if write.by.is_none() => {
+                drained.remove(shard);
+            }
+            What::Delivered(life, batch) if since.contains(&(shard, *life)) => {
+                let (Some(first), Some(drained)) = (batch.first(), drained.get(shard)) else {
+                    continue;
+                };
+                if first.position <= **drained {
+                    let what = format!("{life} gets {} again", first.position);
+                    violations.push(Violation::new("S15", Some(event), what));
+                }
+            }
+            _ => {}
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ANA, BOB, at, made};
+    use super::*;
+
+    #[test]
+    fn a_drained_record_that_comes_again_is_seen() {
+        let drained = || {
+            let begun = made().put(&[1, 2]).on(0, What::Granted(ANA, Position::TrimHorizon));
+            begun.done(ANA, &[1]).on(0, What::Process(ANA, Turn::DrainedIt))
+        };
+        let next = drained().on(0, What::Granted(BOB, at(1))).delivered(BOB, &[2]);
+        assert_eq!(check(&next.history), []);
+        let again = drained().on(0, What::Granted(BOB, Position::TrimHorizon));
+        assert_eq!(check(&again.delivered(BOB, &[1, 2]).history).len(), 1);
+    }
+}

@@ -1,0 +1,85 @@
+//! What is tried in calm weather, one thing at a time. How long it may take is the invariants' matter (`l1` to `l8`); here each
+//! trial gets the time that it needs at the most.
+
+use std::time::Duration;
+
+use super::history::What;
+use super::play::Cast;
+use super::schedule::Trial;
+use super::weather::Service;
+
+/// Records of each half second of a trial.
+const PUTS: u32 = 4;
+
+/// A worker that is asked to stop in a trial is not replaced.
+const NEVER: Duration = Duration::from_secs(1_000_000);
+
+/// So soon a crashed process comes back.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) async fn carry_out(cast: &mut Cast, trial: Trial, pick: u32) {
+    let timing = cast.world.timing;
+    let noticed = timing.lease_duration + timing.scan_interval + Duration::from_secs(3);
+    let (up, now) = (cast.crew.count_up(), cast.world.log.elapsed());
+    if up < 2 && matches!(trial, Trial::Crash | Trial::CrashAllButOne | Trial::Stop) {
+        return; // nobody would be left
+    }
+    if cast.world.settings.attempts.is_some() && matches!(trial, Trial::Poison(_)) {
+        return; // everybody would give the shard up, as they are told to
+    }
+    cast.world.log.note(What::Tries(trial));
+    let Cast { world, crew, operators, .. } = cast;
+    let span = match trial {
+        Trial::Crash => {
+            crew.lose(pick);
+            noticed
+        }
+        Trial::CrashAllButOne => {
+            for _ in 1..up {
+                crew.lose(pick);
+            }
+            noticed
+        }
+        Trial::Restart => {
+            crew.crash(pick, RESTART_PAUSE, true);
+            Duration::from_secs(6)
+        }
+        Trial::Reshard => {
+            operators.reshard(world, pick, pick % 2 == 1);
+            Duration::from_secs(5)
+        }
+        Trial::Join => {
+            crew.join();
+            Duration::from_secs(12)
+        }
+        Trial::StoreOutage(span) => {
+            world.weather.outage(None, Service::Store, now + span);
+            span + Duration::from_secs(12)
+        }
+        Trial::KinesisOutage(span) => {
+            world.weather.outage(None, Service::Kinesis, now + span);
+            span + Duration::from_secs(12)
+        }
+        Trial::Poison(span) => {
+            if let Some(shard) = operators.open_shard(world, pick) {
+                world.weather.poison(shard.clone(), now + span);
+                world.log.on(&shard, What::Poisoned);
+                cast.pass(span, PUTS).await;
+                cast.world.log.on(&shard, What::Cured);
+            }
+            Duration::from_secs(6)
+        }
+        Trial::DeleteLease => {
+            operators.delete_open_lease(world, pick).await;
+            Duration::from_secs(12)
+        }
+        Trial::Stop => {
+            crew.stop(pick, NEVER, false);
+            Duration::from_secs(9)
+        }
+    };
+    cast.pass(span, PUTS).await;
+    cast.world.log.note(What::Tried);
+    // What the trial moved for balance comes to rest before the next.
+    cast.pass(2 * timing.lease_duration, PUTS).await;
+}

@@ -1,0 +1,82 @@
+//! Kinesis at the end of a line: the emulator, with pages as short and answers as strange as AWS's may be.
+
+use bytes::Bytes;
+use kcl_core::ShardId;
+use kcl_emulator::{Reply, Service};
+use serde_json::{Value, json};
+
+use super::Wire;
+use crate::sim::World;
+use crate::sim::history::{Life, What};
+
+pub(super) fn answer(
+    wire: &Wire,
+    world: &World,
+    life: Life,
+    operation: &str,
+    body: &[u8],
+) -> Reply {
+    let odd = |word| {
+        let odd = world.weather.odd();
+        if odd {
+            world.log.note(What::Fault(life, word));
+        }
+        odd
+    };
+    let refused = |name| Service::Kinesis.error(400, name, Some("simulated"));
+    let call = |body: &[u8]| wire.emulator.reply(&format!("Kinesis_20131202.{operation}"), body);
+    match operation {
+        "GetShardIterator" if odd("Kinesis does not find the shard") => {
+            refused("ResourceNotFoundException")
+        }
+        "GetRecords" if odd("Kinesis says the iterator has expired") => {
+            refused("ExpiredIteratorException")
+        }
+        "GetRecords" => {
+            let mut reply = call(body);
+            if reply.status == 200 && odd("Kinesis leaves out the iterator or children") {
+                reply.body = without_end(&reply.body);
+            }
+            reply
+        }
+        "ListShards" if is_continued(body) && odd("Kinesis says the token has expired") => {
+            refused("ExpiredNextTokenException")
+        }
+        "ListShards" => call(&paged(body, wire.page)),
+        _ => call(body),
+    }
+}
+
+/// The shard for which an iterator is asked.
+pub(super) fn shard_to_read(operation: &str, body: &[u8]) -> Option<ShardId> {
+    if operation != "GetShardIterator" {
+        return None;
+    }
+    let request: Value = serde_json::from_slice(body).ok()?;
+    ShardId::new(request["ShardId"].as_str()?).ok()
+}
+
+/// Also where records are left: a reply that lies about the end.
+fn without_end(body: &[u8]) -> Bytes {
+    let Ok(mut page) = serde_json::from_slice::<Value>(body) else {
+        return Bytes::copy_from_slice(body);
+    };
+    page["NextShardIterator"] = Value::Null;
+    if let Some(children) = page["ChildShards"].as_array_mut() {
+        children.truncate(usize::from(children.len() > 1));
+    }
+    page.to_string().into()
+}
+
+fn is_continued(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|request| request["NextToken"].is_string())
+}
+
+/// A page may be shorter than what was asked for; AWS says so with a token.
+fn paged(body: &[u8], most: usize) -> Vec<u8> {
+    let Ok(mut request) = serde_json::from_slice::<Value>(body) else {
+        return body.to_vec();
+    };
+    request["MaxResults"] = json!(most);
+    request.to_string().into_bytes()
+}
