@@ -34,6 +34,20 @@ java-sdk:
 bench *ARGS:
     cargo run --release -p kcl-bench -- {{ARGS}}
 
+# Planted bugs, and which invariant of the simulation kills each: `just mutants --report docs/mutants.md`.
+mutants *ARGS:
+    cargo run --release -p kcl-testkit --bin mutants -- {{ARGS}}
+
+# A failing seed of the simulation: its history, or the shortest schedule that fails.
+sim *ARGS:
+    cargo run --release -p kcl-testkit --bin sim -- {{ARGS}}
+
+# A million seeds that were never run before, a thousand of them through the real AWS SDK, and all mutants: six to eight hours on two cores.
+nightly:
+    cargo run --release -p kcl-testkit --bin sim -- --fresh 1000000
+    cargo run --release -p kcl-testkit --bin sim -- --fresh 1000 --wire
+    cargo run --release -p kcl-testkit --bin mutants
+
 # Bans, licences, sources, advisories.
 deny:
     cargo deny check

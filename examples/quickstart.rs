@@ -127,3 +127,32 @@ async fn play(ledger: &Ledger) -> Result<(), BoxError> {
     ledger.drained(Duration::from_secs(20)).await;
     crew.stop_all().await
 }
+
+/// How to test a processor of your own: with no AWS, no emulator and no waiting.
+#[cfg(test)]
+mod tests {
+    use kcl_testkit::Harness;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn every_order_is_delivered_once_and_checkpointed() {
+        let ledger = Ledger::new();
+        let delivered = ledger.clone();
+        let mut harness = Harness::new(move |_| Orders { ledger: delivered.clone() }).await;
+        let orders = ["ana", "bob", "ana"].map(|customer| (customer, ledger.put(customer)));
+        let positions = harness.feed(orders).await.unwrap();
+        harness.assert_checkpoint(&positions[2]);
+
+        // The next owner of the shard begins after them.
+        harness.lose_lease().await;
+        harness.grant().await;
+        let positions = harness.feed([("bob", ledger.put("bob"))]).await.unwrap();
+        harness.assert_checkpoint(&positions[0]);
+
+        harness.end_shard(&[1, 2]).await.unwrap();
+        let account = ledger.account();
+        assert!(account.is_sound(), "{account}");
+        assert_eq!(harness.processed_records(), 4);
+    }
+}

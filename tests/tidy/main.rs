@@ -106,6 +106,27 @@ fn every_metric_is_documented() {
     }
 }
 
+/// Each invariant of the simulation holds up a sentence.
+#[test]
+fn every_invariant_is_promised() {
+    let page = fs::read_to_string(root().join("docs/SEMANTICS.md")).unwrap();
+    let words: Vec<&str> = page.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let mut invariants = 0;
+    for (name, _) in sources() {
+        let Some(file) = name.strip_prefix("tests/support/src/invariants/") else {
+            continue;
+        };
+        let (number, _) = file.split_once('_').unwrap_or_default();
+        let is_number = number.len() > 1 && number[1..].bytes().all(|b| b.is_ascii_digit());
+        if is_number {
+            invariants += 1;
+            let promise = number.to_uppercase();
+            assert!(words.contains(&&*promise), "{promise} is not in SEMANTICS.md");
+        }
+    }
+    assert!(invariants >= 25, "found only {invariants} invariants");
+}
+
 /// Each promise names the tests that hold it; each named test exists.
 #[test]
 fn every_promise_has_its_test() {

@@ -57,6 +57,15 @@ use crate::invariants::{self, Violation};
 /// How soon after healing every record is processed, every closed shard ended, and every open one owned by a live worker.
 pub const HEAL_BOUND: Duration = Duration::from_secs(120);
 
+/// In every partition key.
+const KEY_CANARY: &str = "customer-canary";
+
+/// In every payload.
+const PAYLOAD_CANARY: &str = "payload-canary";
+
+/// What must never be seen outside of records: parts of their keys and payloads, and what requests are signed with.
+pub const CANARIES: [&str; 3] = [KEY_CANARY, PAYLOAD_CANARY, "secret"];
+
 /// What all parts of a run share.
 pub(crate) struct World {
     seed: u64,

@@ -6,8 +6,8 @@ use kcl_core::aggregation::Aggregator;
 use kcl_core::{Position, SequenceNumber, ShardId};
 use kcl_emulator::kinesis::Entry;
 
-use super::World;
 use super::history::{Seen, What};
+use super::{KEY_CANARY, PAYLOAD_CANARY, World};
 
 /// Keys, and how many records each has.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Producers {
 
     /// The next payload of a key, and how many user records it holds.
     fn payload(&mut self, world: &World, key: u32, first: u64) -> Option<(Vec<u8>, u64)> {
-        let plain = |nth: u64| format!("{key}:{nth}").into_bytes();
+        let plain = |nth: u64| format!("{key}:{nth}:{PAYLOAD_CANARY}").into_bytes();
         match self.rng.u32(0..40) {
             0..7 => {
                 let parts = self.rng.u64(2..5);
@@ -68,7 +68,6 @@ impl Producers {
             }
             8..12 if self.large => {
                 let mut data = plain(first);
-                data.push(b':');
                 data.resize(self.rng.usize(LARGE), b'.');
                 Some((data, 1))
             }
@@ -98,5 +97,5 @@ fn put_one(world: &World, key: u32, first: u64, parts: u64, data: &[u8]) -> bool
 }
 
 fn partition_key(key: u32) -> String {
-    format!("key-{key}")
+    format!("{KEY_CANARY}-{key}")
 }
