@@ -99,7 +99,8 @@ impl Emulator {
         result
     }
 
-    /// Answers one request at once, past counts and faults. `target` is the value of `X-Amz-Target`.
+    /// Answers one request at once, past counts and faults. `target` is the value of `X-Amz-Target`, and not that of
+    /// `SubscribeToShard`, which needs more than a reply.
     ///
     /// For a caller that has faults of its own, or must see the state just before and just after one request.
     #[must_use]
@@ -107,14 +108,7 @@ impl Emulator {
         let Some((service, operation)) = Service::parse_target(target) else {
             return front::unknown_operation(Protocol::Json, Service::Kinesis);
         };
-        match service {
-            Service::Kinesis => {
-                self.with_kinesis(|kinesis, now| kinesis.call(now, operation, body))
-            }
-            Service::DynamoDb => {
-                lock(&self.shared.dynamodb).call(self.shared.clock.now(), operation, body)
-            }
-        }
+        self.answer(Protocol::Json, service, operation, body)
     }
 
     /// How many requests arrived for each operation, by IAM action name: `dynamodb:UpdateItem`.
@@ -234,24 +228,24 @@ impl Emulator {
 
     fn effect(&self, call: &Call<'_>) -> Delivery {
         let Call { service, operation, protocol, body, .. } = *call;
-        Delivery::Whole(match service {
-            Service::Kinesis if operation == "SubscribeToShard" => {
-                let opened =
-                    self.with_kinesis(|kinesis, now| kinesis.subscribe(protocol, now, body));
-                match opened {
-                    Ok(id) => {
-                        return Delivery::Stream(EventStream::new(self.clone(), id, protocol));
-                    }
-                    Err(refusal) => refusal,
-                }
-            }
+        if (service, operation) != (Service::Kinesis, "SubscribeToShard") {
+            return Delivery::Whole(self.answer(protocol, service, operation, body));
+        }
+        match self.with_kinesis(|kinesis, now| kinesis.subscribe(protocol, now, body)) {
+            Ok(id) => Delivery::Stream(EventStream::new(self.clone(), id, protocol)),
+            Err(refusal) => Delivery::Whole(refusal),
+        }
+    }
+
+    fn answer(&self, protocol: Protocol, service: Service, operation: &str, body: &[u8]) -> Reply {
+        match service {
             Service::Kinesis => {
                 self.with_kinesis(|kinesis, now| kinesis.call_in(protocol, now, operation, body))
             }
             Service::DynamoDb => {
                 lock(&self.shared.dynamodb).call(self.shared.clock.now(), operation, body)
             }
-        })
+        }
     }
 
     /// The readers of subscriptions that have something to do.
