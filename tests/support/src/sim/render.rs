@@ -10,17 +10,41 @@ use super::history::{History, Turn, What, short};
 use crate::invariants::Violation;
 
 impl History {
-    /// The last events up to a little after the first violation that has a place, or up to the end.
+    /// What led to the first violation that has a place, or to the end: who owned what, and the last events.
     #[must_use]
     pub fn around(&self, violations: &[Violation], most: usize) -> String {
-        let place =
-            violations.iter().filter_map(|violation| violation.place.as_ref()).map(|(at, _)| *at);
+        let places = violations.iter().filter_map(|violation| violation.place.as_ref());
         let mut upto = self.clone();
-        if let Some(at) = place.min() {
+        if let Some(at) = places.map(|(at, _)| *at).min() {
             let end = self.events.partition_point(|event| event.at <= at) + 5;
             upto.events.truncate(end);
         }
-        upto.render(Some(most))
+        format!("{}{}", upto.owners(), upto.render(Some(most)))
+    }
+
+    /// Who owned what, and since when: a line a shard.
+    #[must_use]
+    pub fn owners(&self) -> String {
+        let mut lines: BTreeMap<&ShardId, (&str, String)> = BTreeMap::new();
+        for event in &self.events {
+            let (Some(shard), What::Wrote(write)) = (&event.shard, &event.what) else {
+                continue;
+            };
+            let owner = match &write.after {
+                None => "deleted",
+                Some(lease) if lease.has_ended() => "ended",
+                Some(lease) => lease.owner.as_ref().map_or("free", |owner| owner.as_str()),
+            };
+            let (newest, line) = lines.entry(shard).or_default();
+            if *newest != owner {
+                let _ = write!(line, "  {:.3} {owner}", event.at.as_secs_f64());
+                *newest = owner;
+            }
+        }
+        let line = |(shard, (_, line)): (&&ShardId, &(&str, String))| {
+            format!("shard {:>3}{line}\n", short(shard))
+        };
+        lines.iter().map(line).collect()
     }
 
     /// One line an event; `last` limits it to that many from the end.
