@@ -90,6 +90,9 @@ pub struct Lease {
     /// What time a [`Position::Latest`] or [`Position::AtTimestamp`] stands for. Our own attribute, which Java keeps but does
     /// not read: without it a `LATEST` lease whose first owner died early would skip records.
     pub started_at: Option<SystemTime>,
+    /// When the application began, where it began at a time. Says nothing of this lease: every lease of ours carries it, so that
+    /// it is known as long as one of them is left. Our own attribute as well.
+    pub application_start: Option<SystemTime>,
 }
 
 impl Lease {
@@ -107,6 +110,7 @@ impl Lease {
             children: BTreeSet::new(),
             hash_range: None,
             started_at: None,
+            application_start: None,
         }
     }
 
@@ -118,6 +122,11 @@ impl Lease {
     pub(crate) fn numbered(self, rng: &mut fastrand::Rng) -> Self {
         let counter = rng.u64(1..1 << 31);
         Self { counter, ..self }
+    }
+
+    /// When the application began, as far as this lease tells; those of older versions carry it only where they begin there.
+    pub(crate) fn began(&self) -> Option<SystemTime> {
+        self.application_start.or(self.started_at)
     }
 
     /// True once the shard was read to its end.

@@ -10,8 +10,9 @@ use kcl_core::leasing::PendingCheckpoint;
 use kcl_core::{HashRange, Position, ShardId, WorkerId};
 
 use super::{
-    CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COUNTER, ENTITY_TYPE, HASH_END, HASH_START, KEY, OWNER,
-    OWNER_SWITCHES, PARENTS, PENDING, PENDING_STATE, PENDING_SUB, SHARD, STARTED_AT, STREAM,
+    APPLICATION_START, CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COUNTER, ENTITY_TYPE, HASH_END,
+    HASH_START, KEY, OWNER, OWNER_SWITCHES, PARENTS, PENDING, PENDING_STATE, PENDING_SUB, SHARD,
+    STARTED_AT, STREAM,
 };
 use crate::{Lease, LeaseKey};
 
@@ -82,7 +83,8 @@ impl<'a> Attributes<'a> {
             parents: self.shards(PARENTS)?,
             children: self.shards(CHILDREN)?,
             hash_range: self.hash_range()?,
-            started_at: self.started_at()?,
+            started_at: self.time(STARTED_AT)?,
+            application_start: self.time(APPLICATION_START)?,
         })
     }
 
@@ -186,15 +188,15 @@ impl<'a> Attributes<'a> {
             .map_err(|_| Damage::value(HASH_START, "the start of a hash key range", start))
     }
 
-    fn started_at(&self) -> Result<Option<SystemTime>, Damage> {
-        if self.get(STARTED_AT).is_none() {
+    fn time(&self, name: &str) -> Result<Option<SystemTime>, Damage> {
+        if self.get(name).is_none() {
             return Ok(None);
         }
-        let since_epoch = Duration::from_millis(self.number(STARTED_AT)?);
+        let since_epoch = Duration::from_millis(self.number(name)?);
         UNIX_EPOCH
             .checked_add(since_epoch)
             .map(Some)
-            .ok_or_else(|| Damage::new(STARTED_AT, "is not a time"))
+            .ok_or_else(|| Damage::new(name, "is not a time"))
     }
 }
 

@@ -2,10 +2,10 @@
 //! `DynamoDBMultiStreamLeaseSerializer`), so that programs of both kinds take over each other's table.
 //!
 //! Numbers are `N`, shard ids that name relatives are `SS`, an unowned lease has no `leaseOwner` at all, and empty sets are
-//! left out. `startTimestamp` is ours alone; Java only ever updates single attributes, so it keeps what it does not know.
+//! left out. `startTimestamp` and `applicationStartTimestamp` are ours alone; Java only ever updates single attributes, so it keeps what it does not know.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -38,6 +38,8 @@ const STREAM: &str = "streamName";
 const SHARD: &str = "shardId";
 /// Epoch milliseconds.
 const STARTED_AT: &str = "startTimestamp";
+/// Epoch milliseconds.
+const APPLICATION_START: &str = "applicationStartTimestamp";
 /// Java KCL 3.5: what kind of item this is; leases may lack it.
 const ENTITY_TYPE: &str = "entityType";
 
@@ -67,10 +69,8 @@ pub(crate) fn encode(lease: &Lease) -> HashMap<String, AttributeValue> {
     if let Some(stream) = lease.key.stream() {
         item.extend([(STREAM, text(stream)), (SHARD, text(lease.key.shard()))]);
     }
-    if let Some(time) = lease.started_at {
-        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        item.push((STARTED_AT, number(&since_epoch.as_millis())));
-    }
+    item.extend(lease.started_at.map(|at| (STARTED_AT, millis(at))));
+    item.extend(lease.application_start.map(|at| (APPLICATION_START, millis(at))));
     item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -87,6 +87,10 @@ pub(crate) fn position(position: &Position) -> (AttributeValue, AttributeValue) 
 /// A set of shard ids; `None` when empty, which DynamoDB cannot store.
 pub(crate) fn shards(set: &BTreeSet<ShardId>) -> Option<AttributeValue> {
     (!set.is_empty()).then(|| AttributeValue::Ss(set.iter().map(ToString::to_string).collect()))
+}
+
+fn millis(time: SystemTime) -> AttributeValue {
+    number(&time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis())
 }
 
 pub(crate) fn text(value: &(impl ToString + ?Sized)) -> AttributeValue {

@@ -113,6 +113,18 @@ fn a_new_child_lease_is_what_java_creates_but_for_its_first_counter() {
 }
 
 #[test]
+fn a_lease_of_an_application_at_latest_has_two_attributes_beside_javas() {
+    let bare = Lease::new(LeaseKey::single(shard("shardId-0")), Position::Latest);
+    let java = encode(&bare);
+    let at = |ms| Some(UNIX_EPOCH + Duration::from_millis(ms));
+    let mut known_to_java = encode(&Lease { started_at: at(7), application_start: at(5), ..bare });
+    let start = known_to_java.remove("startTimestamp");
+    let application_start = known_to_java.remove("applicationStartTimestamp");
+    assert_eq!((start, application_start), (Some(number(&7)), Some(number(&5))));
+    assert_eq!(known_to_java, java);
+}
+
+#[test]
 fn the_prepared_state_and_the_place_in_an_aggregate_are_read() {
     let golden = golden("java-kcl-2.7.2");
     let pending = lease(&golden["6-pending-checkpoint"][0]).pending.unwrap();
@@ -181,6 +193,7 @@ fn damaged_leases_are_set_aside_with_a_short_reason() {
         ("startingHashKey", text("8"), "startingHashKey is not"),
         ("startTimestamp", number(&"1e99"), "startTimestamp is not"),
         ("startTimestamp", text("now"), "startTimestamp is not a number"),
+        ("applicationStartTimestamp", text("now"), "applicationStartTimestamp is not a number"),
     ];
     for (name, value, expected) in damages {
         let mut item = sound();
@@ -244,12 +257,14 @@ prop_compose! {
         children in proptest::collection::btree_set(any_shard(), 0..3),
         bounds: Option<(u128, u128)>,
         started_at in proptest::option::of(0..4_000_000_000_000_u64),
+        application_start in proptest::option::of(0..4_000_000_000_000_u64),
     ) -> Lease {
         Lease {
             key, position, counter, owner_switches, pending, parents, children,
             owner: owner.map(|owner| WorkerId::new(owner).unwrap()),
             hash_range: bounds.and_then(|(a, b)| HashRange::new(a.min(b), a.max(b))),
             started_at: started_at.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
+            application_start: application_start.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
         }
     }
 }

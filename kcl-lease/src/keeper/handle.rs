@@ -1,7 +1,7 @@
 //! The side of a held lease that its consumer sees.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use kcl_core::leasing::{CheckpointError, HeldLease, PendingCheckpoint, Release};
@@ -18,6 +18,8 @@ use crate::{Lease, LeaseKey};
 pub(super) struct Handle {
     pub(super) key: LeaseKey,
     pub(super) token: u64,
+    /// When the application began.
+    pub(super) began: Option<SystemTime>,
     pub(super) orders: mpsc::Sender<Box<Order>>,
     pub(super) shared: Arc<Shared>,
     pub(super) _abandoned: DropGuard,
@@ -76,6 +78,7 @@ impl HeldLease for Handle {
         let lease_of = |child: ChildShard| Lease {
             parents: child.parents.into_iter().collect(),
             hash_range: Some(child.hash_range),
+            application_start: self.began,
             ..Lease::new(self.key.sibling(child.id), Position::TrimHorizon)
         };
         let children = children.into_iter().map(lease_of).collect();

@@ -89,7 +89,7 @@ impl Keeping {
         mut rng: fastrand::Rng,
     ) -> (Keeper, Arc<dyn HeldLease>) {
         let (orders, inbox) = mpsc::channel(ORDERS);
-        let (key, token) = (lease.key.clone(), lease.counter);
+        let (key, token, began) = (lease.key.clone(), lease.counter, lease.began());
         let watermark = lease.position.clone();
         let machine = Machine::new(lease, self.timing, begun, &mut rng);
         let valid_until = machine.valid_until();
@@ -111,10 +111,8 @@ impl Keeping {
         };
         self.tasks.spawn(async move { task.run().await });
         let keeper = Keeper { orders: orders.clone(), shared: shared.clone() };
-        (
-            keeper,
-            Arc::new(Handle { key, token, orders, shared, _abandoned: abandoned.drop_guard() }),
-        )
+        let _abandoned = abandoned.drop_guard();
+        (keeper, Arc::new(Handle { key, token, began, orders, shared, _abandoned }))
     }
 }
 

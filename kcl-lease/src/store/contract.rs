@@ -83,13 +83,16 @@ pub async fn what_was_created_is_read_as_it_was(store: &dyn LeaseStore) {
         assert!(create(store, &lease).await, "a new lease is created");
         assert_eq!(present(store, &lease.key).await, lease);
     }
+    let time = Some(UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_999));
     let precise = Lease {
-        started_at: Some(UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_999)),
+        started_at: time,
+        application_start: time,
         ..Lease::new(key("shardId-2"), Position::AtTimestamp)
     };
     let whole = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
     assert!(create(store, &precise).await);
-    assert_eq!(present(store, &precise.key).await.started_at, Some(whole));
+    let there = present(store, &precise.key).await;
+    assert_eq!((there.started_at, there.application_start), (Some(whole), Some(whole)));
 }
 
 /// A second create says no and changes nothing.

@@ -55,7 +55,10 @@ impl LeaseStore for MemoryStore {
         if leases.contains_key(&lease.key) {
             return Ok(false);
         }
-        let stored = Lease { started_at: lease.started_at.map(whole_millis), ..lease.clone() };
+        let mut stored = lease.clone();
+        for time in [&mut stored.started_at, &mut stored.application_start] {
+            *time = time.map(whole_millis);
+        }
         leases.insert(lease.key.clone(), stored);
         Ok(true)
     }

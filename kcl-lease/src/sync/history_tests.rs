@@ -23,7 +23,8 @@ struct Model {
     needed_since: Option<u64>,
     /// A table seen earlier, for late plans.
     seen: BTreeMap<ShardId, Lease>,
-    reshards_since: usize,
+    /// When that was: a founder lists the shards just before it looks.
+    looked: u64,
 }
 
 #[derive(Debug)]
@@ -52,7 +53,7 @@ enum Event {
 
 impl Model {
     fn new(shards: u128) -> Self {
-        let mut model = Self { now: 100, ..Self::default() };
+        let mut model = Self { now: 100, looked: 100, ..Self::default() };
         let part = u128::MAX / shards;
         for n in 0..shards {
             let end = if n + 1 == shards { u128::MAX } else { part * (n + 1) - 1 };
@@ -74,7 +75,6 @@ impl Model {
     }
 
     fn close(&mut self, n: usize) -> HashRange {
-        self.reshards_since += 1;
         let life = &mut self.shards[n];
         life.closed = Some(self.now);
         life.shard.ending_sequence_number = Some("9".parse().unwrap());
@@ -89,10 +89,6 @@ impl Model {
         self.shards.iter().find(|life| life.shard.id == *id).unwrap()
     }
 
-    fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(self.now)
-    }
-
     fn create(&mut self, lease: Lease) {
         self.leases.entry(lease.key.shard().clone()).or_insert(lease);
     }
@@ -103,7 +99,7 @@ impl Model {
         let creations: Vec<Creation> = if seen.is_empty() {
             let then = match start {
                 StartFrom::TrimHorizon => 0,
-                StartFrom::Latest => self.now,
+                StartFrom::Latest => self.looked,
                 StartFrom::Timestamp(time) => seconds(time),
             };
             let first = self.shards.iter().map(|life| life.born).min().unwrap();
@@ -113,7 +109,7 @@ impl Model {
             };
             let shards: Vec<_> =
                 self.shards.iter().filter(was_open).map(|life| life.shard.clone()).collect();
-            let leases = first_leases(&shards, &key, start, self.wall()).unwrap();
+            let leases = first_leases(&shards, &key, start, wall(self.looked)).unwrap();
             let alone = |lease| Creation { lease, unless_begun: Vec::new() };
             leases.into_iter().map(alone).collect()
         } else {
@@ -180,9 +176,11 @@ impl Model {
         let children: Vec<_> =
             self.listed().into_iter().filter(|s| s.parents.contains(id)).collect();
         let key = |shard: &ShardId| LeaseKey::single(shard.clone());
+        let application_start = self.leases[id].began();
         for child in children.iter().take(writes) {
             if child.parents.iter().all(|parent| self.leases.contains_key(parent)) {
-                self.create(lease_of(child, &key, Position::TrimHorizon));
+                let lease = lease_of(child, &key, Position::TrimHorizon);
+                self.create(Lease { application_start, ..lease });
             }
         }
         if writes > children.len() {
@@ -214,20 +212,16 @@ impl Model {
             (0..self.shards.len()).filter(|n| self.shards[*n].shard.is_open()).collect();
         match event {
             // Nobody begins in the future.
-            Event::Plan(_) if matches!(start, StartFrom::Timestamp(time) if time > self.wall()) => {
-            }
+            Event::Plan(_) if matches!(start, StartFrom::Timestamp(time) if time > wall(self.now)) =>
+                {}
             Event::Plan(writes) => {
-                // A founder looks again when it could not list the shards at once, and resharding takes its time.
-                if self.seen.is_empty() && self.reshards_since > 1 {
-                    self.happen(Event::Look, start);
-                }
                 let seen = std::mem::take(&mut self.seen);
                 self.plan(start, &seen, writes);
                 self.seen = seen;
             }
             Event::Look => {
                 self.seen = self.leases.clone();
-                self.reshards_since = 0;
+                self.looked = self.now;
             }
             Event::Read(n) => {
                 let startable = self.startable(start);
@@ -267,8 +261,8 @@ impl Model {
                 let id = self.shards[n % self.shards.len()].shard.id.clone();
                 self.clean_up(&id);
             }
-            // Which time the application began at is lost with the last lease that carries it.
-            Event::Delete(_) if start == StartFrom::Latest || self.leases.len() < 2 => {}
+            // Without any lease it would be a new application.
+            Event::Delete(_) if self.leases.len() < 2 => {}
             Event::Delete(n) => {
                 let id = self.leases.keys().nth(n % self.leases.len()).cloned();
                 self.leases.remove(&id.unwrap());
@@ -281,6 +275,7 @@ impl Model {
         self.now += 100;
         for _ in 0..4 * self.shards.len() + 4 {
             self.now += 10;
+            self.looked = self.now;
             let seen = self.leases.clone();
             self.plan(start, &seen, usize::MAX);
             for id in self.startable(start) {
@@ -310,6 +305,10 @@ impl Model {
         let key = |shard: &ShardId| LeaseKey::single(shard.clone());
         assert_eq!(missing_leases(&self.listed(), seen.values(), &key, start), []);
     }
+}
+
+fn wall(now: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(now)
 }
 
 fn seconds(time: SystemTime) -> u64 {

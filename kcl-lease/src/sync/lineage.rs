@@ -67,6 +67,11 @@ impl<'a> Lineage<'a> {
         })
     }
 
+    /// When the application began, where it began at a time and that is known.
+    pub(super) fn application_start(&self) -> Option<SystemTime> {
+        self.beginning.as_ref().and_then(|(_, time)| *time)
+    }
+
     /// The children that are known.
     pub(super) fn children(&self, shard: &ShardId) -> impl Iterator<Item = &'a ShardId> {
         self.children.get(shard).into_iter().flatten().copied()
@@ -125,7 +130,7 @@ fn beginning(leases: &BTreeMap<&ShardId, &Lease>, start: StartFrom) -> Option<Be
         StartFrom::TrimHorizon => Some((Position::TrimHorizon, None)),
         StartFrom::Timestamp(time) => Some((Position::AtTimestamp, Some(time))),
         StartFrom::Latest => {
-            let times = leases.values().filter_map(|lease| lease.started_at);
+            let times = leases.values().filter_map(|lease| lease.began());
             // Not LATEST: a Java worker would begin to read after what was put in the meantime.
             times.min().map(|time| (Position::TrimHorizon, Some(time)))
         }

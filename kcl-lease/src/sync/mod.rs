@@ -12,8 +12,8 @@
 //! | not related, no parent listed | its lease, where the application began: the oldest of a lineage nobody reads |
 //! | not related, a parent listed | nothing yet: the parent is missing itself |
 //!
-//! An application that began at `LATEST` began at a time, which every lease that it created carries (`started_at`). Where no
-//! lease carries one (another program made them all) a missing lineage is taken up at its open shards, and at the closed ones
+//! An application that began at `LATEST` began at a time, which every lease that it created carries (`application_start`). Where
+//! no lease carries one (another program made them all) a missing lineage is taken up at its open shards, and at the closed ones
 //! that others wait for, from `TRIM_HORIZON`: records are repeated, none is skipped. Shards before those are not waited for.
 //!
 //! - `lineage`: how shards and leases relate. `waiting`: which leases must not start because a parent's lease is missing.
@@ -65,7 +65,11 @@ pub(crate) fn first_leases(
         StartFrom::Latest => Some(wall - SKEW_ALLOWANCE),
         StartFrom::Timestamp(time) => Some(time),
     };
-    let lease = |shard| Lease { started_at, ..lease_of(shard, key, start.position()) };
+    let lease = |shard| Lease {
+        started_at,
+        application_start: started_at,
+        ..lease_of(shard, key, start.position())
+    };
     Some(shards.iter().map(lease).collect())
 }
 
@@ -79,7 +83,9 @@ pub(crate) fn missing_leases<'a>(
     let lineage = Lineage::new(shards, leases, start);
     let create = |missing: Missing<'_>| {
         let Missing { shard, beginning: (position, started_at), parents } = missing;
-        let lease = Lease { started_at, parents, ..lease_of(shard, key, position) };
+        let application_start = lineage.application_start();
+        let lease =
+            Lease { started_at, application_start, parents, ..lease_of(shard, key, position) };
         Creation { lease, unless_begun: lineage.children(&shard.id).map(key).collect() }
     };
     lineage.missing().map(create).collect()

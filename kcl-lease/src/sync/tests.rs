@@ -33,21 +33,23 @@ fn graph(name: char) -> Vec<Shard> {
 }
 
 /// Leases by text: `3` at the application's start as Java writes it, `3~` at `TRIM_HORIZON`, `3+` read a little, `3.` ended,
-/// `3!` at the application's start as we write it, with its time; `3~<1,2` names parents.
+/// `3!` at the application's start as we write it, with its time, `3=` at `TRIM_HORIZON` with the application's time;
+/// `3~<1,2` names parents.
 pub(super) fn leases(text: &str, start: StartFrom) -> Vec<Lease> {
     let parse = |word: &str| {
         let (word, parents) = word.split_once('<').unwrap_or((word, ""));
-        let id = word.trim_end_matches(['+', '.', '!', '~']);
+        let id = word.trim_end_matches(['+', '.', '!', '~', '=']);
         let position = match word.trim_start_matches(id) {
-            "~" => Position::TrimHorizon,
+            "~" | "=" => Position::TrimHorizon,
             "+" => Position::at("5".parse().unwrap(), 0),
             "." => Position::ShardEnd,
             _ => start.position(),
         };
         let started_at = word.ends_with('!').then_some(BEGUN);
+        let application_start = started_at.or_else(|| word.ends_with('=').then_some(BEGUN));
         let parents = parents.split(',').filter(|p| !p.is_empty());
         let parents = parents.map(|p| p.parse().unwrap()).collect();
-        Lease { started_at, parents, ..Lease::new(key(id), position) }
+        Lease { started_at, application_start, parents, ..Lease::new(key(id), position) }
     };
     text.split_whitespace().map(parse).collect()
 }
@@ -127,6 +129,25 @@ fn an_application_at_latest_takes_missing_lineages_up_where_it_began() {
     }
 }
 
+/// Operators delete the leases with which the application began, one after the other: any other of ours tells as much.
+#[test]
+fn any_lease_that_is_left_tells_where_the_application_began() {
+    let shards = lineage("0 1 2 3<0", "4<1 5<2 6<3");
+    for (leases, ours) in [
+        ("6=<3", "0@ 1@ 2@"),
+        ("4=<1 6=<3", "0@ 1@ 2@"),
+        // Only what another program made tells nothing: the open shards, and what others wait for.
+        ("6~<3", "3 4 5"),
+    ] {
+        assert_eq!(created(&shards, leases, LATEST), ours, "{leases}");
+        let leases = tests::leases(leases, LATEST);
+        let key = |shard: &ShardId| LeaseKey::single(shard.clone());
+        for Creation { lease, .. } in missing_leases(&shards, &leases, &key, LATEST) {
+            assert_eq!(lease.application_start, leases[0].application_start, "{lease:?}");
+        }
+    }
+}
+
 #[test]
 fn the_hole_that_java_never_heals() {
     // The parent has ended, the lease of one child is gone: in Java it is a descendant, and so nobody's business.
@@ -182,6 +203,7 @@ fn a_new_application_needs_every_hash_key() {
     for lease in &leases {
         assert_eq!(lease.position, Position::Latest);
         assert_eq!(lease.started_at, Some(wall - SKEW_ALLOWANCE));
+        assert_eq!(lease.application_start, lease.started_at);
     }
     assert!(!has_hole(leases.iter()));
     assert!(has_hole(leases[1..].iter()));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kcl_core::kinesis::ApiErrorKind;
-use kcl_core::{Position, Shard};
+use kcl_core::{Position, Shard, StartFrom};
 use kcl_lease::Lease;
 use kcl_lease::store::{Change, LeaseStore, Outcome};
 
@@ -54,6 +54,29 @@ async fn a_child_waits_for_a_parent_whose_lease_was_deleted_while_it_was_read() 
     a.end(0).await.unwrap();
     let took = world.until(SECOND, || a.shards() == [id(2)].into()).await;
     assert!(took < SECOND / 10, "{took:?}");
+}
+
+/// The leases with which an application began at `LATEST` are deleted, while one of them is still to be read.
+#[tokio::test(start_paused = true)]
+async fn a_closed_shard_is_read_from_the_start_that_only_its_childrens_leases_tell() {
+    let world = World { start: StartFrom::Latest, ..World::new(2) };
+    let a = world.worker("a").await;
+    world.until(SECOND, || a.count() == 2).await;
+    let began = world.lease(1).await.started_at;
+    world.kinesis.split(0); // 2, 3
+    a.end(0).await.unwrap();
+    world.until(SECOND, || a.count() == 3).await;
+    for child in [2, 3] {
+        let lease = world.lease(child).await;
+        assert_eq!((lease.started_at, lease.application_start), (None, began));
+        a.grant(child).lease.checkpoint(read_to("5")).await.unwrap();
+    }
+    world.kinesis.split(1); // 4, 5
+    world.delete(0).await;
+    world.delete(1).await;
+    world.until(2 * DURATION, || world.grants_of(1) == 2).await;
+    assert_eq!((&a.grant(1).position, a.grant(1).started_at), (&Position::AtTimestamp, began));
+    assert_eq!((world.grants_of(4), world.grants_of(5)), (0, 0));
 }
 
 /// A worker died between making the leases of the children and the end of their parent.

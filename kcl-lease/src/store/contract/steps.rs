@@ -45,6 +45,7 @@ pub(super) fn full(id: &str) -> Lease {
         children: [shard("shardId-92")].into(),
         hash_range: HashRange::new(7, u128::MAX),
         started_at: Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
+        application_start: Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_100)),
         ..Lease::new(key(id), Position::Latest)
     }
 }

@@ -10,7 +10,7 @@ use kcl_lease::{Fence, Lease, LeaseKey};
 use serde_json::{Value, json};
 
 /// Every attribute, with its DynamoDB type.
-const ATTRIBUTES: [(&str, &str); 13] = [
+const ATTRIBUTES: [(&str, &str); 14] = [
     ("leaseKey", "S"),
     ("leaseOwner", "S"),
     ("leaseCounter", "N"),
@@ -24,6 +24,7 @@ const ATTRIBUTES: [(&str, &str); 13] = [
     ("startingHashKey", "S"),
     ("endingHashKey", "S"),
     ("startTimestamp", "N"),
+    ("applicationStartTimestamp", "N"),
 ];
 
 /// The lease that an item is, or why it is none.
@@ -69,7 +70,9 @@ pub(super) fn lease(item: &Value) -> Result<Lease, String> {
         (None, None) => None,
         _ => return Err("half a range of hash keys".to_owned()),
     };
-    lease.started_at = number("startTimestamp").map(|at| UNIX_EPOCH + Duration::from_millis(at));
+    let time = |name: &str| number(name).map(|at| UNIX_EPOCH + Duration::from_millis(at));
+    lease.started_at = time("startTimestamp");
+    lease.application_start = time("applicationStartTimestamp");
     Ok(lease)
 }
 
