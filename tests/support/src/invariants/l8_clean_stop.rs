@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use kcl_core::Position;
-
 use super::{Violation, trials};
 use crate::sim::history::{Event, History, Turn, What, short};
 use crate::sim::schedule::Trial;
@@ -49,8 +47,8 @@ fn stops_clean(history: &History) -> Vec<Violation> {
             What::Done(_, _, last) if event.shard.as_ref() == Some(shard) => Some(last),
             _ => None,
         });
-        let (done, durable) = (done.unwrap_or(&Position::TrimHorizon), &lease.position);
-        if done > durable {
+        let durable = &lease.position;
+        if let Some(done) = done.filter(|done| *done > durable) {
             wrong(format!("shard {} was done to {done}, not to {durable}", short(shard)));
         }
     }
@@ -59,6 +57,8 @@ fn stops_clean(history: &History) -> Vec<Violation> {
 
 #[cfg(test)]
 mod tests {
+    use kcl_core::Position;
+
     use super::super::testing::{ANA, BOB, at, lease, made};
     use super::*;
 
@@ -82,6 +82,10 @@ mod tests {
         assert_eq!(check(&begun().then(What::Stopped).history).len(), 2);
         let early = begun().wrote(ANA, held(), Some(lease(None, 2, Position::TrimHorizon)));
         assert_eq!(check(&early.then(What::Stopped).history).len(), 1);
+        let nothing_done = made().taken(ANA).then(What::Stopping);
+        let from_a_time = Some(lease(None, 2, Position::AtTimestamp));
+        let idle = nothing_done.wrote(ANA, held(), from_a_time).then(What::Stopped);
+        assert_eq!(check(&idle.history), []);
         let hung = begun().wrote(ANA, held(), Some(lease(None, 2, at(1))));
         assert_eq!(check(&hung.history).len(), 1);
     }
