@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use futures_util::{StreamExt, stream};
-use kcl_core::ShardId;
 use kcl_core::leasing::{Grant, LeaseEvent};
 use kcl_core::metrics::{self, ShardMetrics};
+use kcl_core::{ShardId, WorkerId};
 
 use super::WIDTH;
 use super::run::{Coordinator, End};
@@ -17,11 +17,15 @@ use crate::sync;
 use crate::{Lease, LeaseKey};
 
 impl Coordinator {
-    /// Plans and executes, when something has changed.
+    /// Plans and executes, when something has changed; again when others were faster.
     pub(super) async fn act(&mut self) -> Result<(), End> {
-        if !std::mem::take(&mut self.agenda.replan) || !self.control.is_taking() {
-            return Ok(());
+        while std::mem::take(&mut self.agenda.replan) && self.control.is_taking() {
+            self.plan_and_move().await?;
         }
+        Ok(())
+    }
+
+    async fn plan_and_move(&mut self) -> Result<(), End> {
         self.find_waiting();
         let held = self.held.keys().cloned().collect();
         let me = Me {
@@ -47,6 +51,7 @@ impl Coordinator {
             let Some(taken) = taken else { continue };
             let now = self.member.clock.now();
             let (Move::Take(claim) | Move::Steal(claim)) = &planned;
+            self.agenda.replan |= leaves_others(&planned, &taken, &self.member.worker);
             match taken {
                 Taken::Won(lease, begun) => self.won(&planned, claim, lease, begun).await,
                 Taken::Missed(found) => self.view.observe(found, now),
@@ -114,4 +119,13 @@ impl Coordinator {
             |parent: &ShardId| self.view.get(&lease.key.sibling(parent.clone())).is_some();
         lease.parents.iter().any(is_known)
     }
+}
+
+/// True when this worker was to have a lease that it did not get, because others were faster: there may be another one, which
+/// would stand still until the next scan. Under its own id it must be a twin, and there is no end to that.
+fn leaves_others(planned: &Move, taken: &Taken, me: &WorkerId) -> bool {
+    let (Move::Take(_), Taken::Missed(_) | Taken::Deleted) = (planned, taken) else {
+        return false;
+    };
+    !matches!(taken, Taken::Missed(found) if found.owner.as_ref() == Some(me))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcl_core::leasing::Release;
 use kcl_core::metrics;
 use kcl_core::{Position, StartFrom};
-use kcl_lease::store::LeaseStore;
+use kcl_lease::store::{Change, LeaseStore, Outcome};
 
 use crate::world::{DURATION, Worker, World, id, key};
 
@@ -226,4 +226,26 @@ async fn the_same_seed_gives_the_same_trace() {
     let first = trace().await;
     assert!(first.len() > 10, "{first:#?}");
     assert_eq!(first, trace().await);
+}
+
+/// Which of the two leases the survivor tries first is chance; one of them is somebody else's, which its scan does not show.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_lost_a_race_takes_another_lease_at_once() {
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let world = World::new(2);
+        let (one, two) = (world.worker("one").await, world.worker("two").await);
+        world.until(DURATION, || one.count() == 1 && two.count() == 1).await;
+        one.crash();
+        two.crash();
+        let survivor = world.worker_with(name, Some(1)).await.unwrap();
+        world.store.freeze_scans().await;
+        let rival = Some(Some("rival".parse().unwrap()));
+        let take = Change { owner: rival, ..Change::default() };
+        let seen = world.lease(0).await.fence();
+        let taken = world.store.plain().update(&key(0), &seen, &take).await;
+        assert_eq!(taken.unwrap(), Outcome::Applied);
+        let took = world.until(2 * DURATION, || survivor.count() == 1).await;
+        assert_eq!(survivor.shards(), [id(1)].into());
+        assert!(took < DURATION + SECOND / 10, "{name}: {took:?}");
+    }
 }
