@@ -1,6 +1,7 @@
 //! What really happened in a run, so that a scenario can demand that it came to the point.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use kcl_core::{Position, ShardId, WorkerId};
@@ -43,7 +44,15 @@ impl Facts {
     }
 
     pub(crate) fn turns(&self, wanted: Turn) -> usize {
-        self.count(|what| matches!(what, What::Process(_, turn) if *turn == wanted))
+        self.turns_within(Duration::ZERO..Duration::MAX, wanted)
+    }
+
+    pub(crate) fn turns_within(&self, span: Range<Duration>, wanted: Turn) -> usize {
+        let wanted = |event: &&Event| {
+            matches!(event.what, What::Process(_, turn) if turn == wanted)
+                && span.contains(&event.at)
+        };
+        self.events().iter().filter(wanted).count()
     }
 
     pub(crate) fn grants(&self) -> Vec<Grant<'_>> {
@@ -95,13 +104,13 @@ impl Facts {
     }
 
     /// The longest time from a put of these to its first `Ok`.
-    pub(crate) fn slowest(&self, which: impl Fn(Duration) -> bool) -> Duration {
+    pub(crate) fn slowest(&self, which: impl Fn(&Event) -> bool) -> Duration {
         let mut open: BTreeMap<(&ShardId, &Position), Duration> = BTreeMap::new();
         let mut slowest = Duration::ZERO;
         for event in self.events() {
             let Some(shard) = &event.shard else { continue };
             match &event.what {
-                What::Put(seen) if which(event.at) => {
+                What::Put(seen) if which(event) => {
                     open.insert((shard, &seen.position), event.at);
                 }
                 What::Done(_, first, last) => {
@@ -128,14 +137,8 @@ impl Facts {
 
     /// The shards whose end is durable.
     pub(crate) fn ended(&self) -> BTreeSet<&ShardId> {
-        let ended =
-            |write: &Write| write.after.as_ref().is_some_and(|lease| lease.has_ended());
+        let ended = |write: &Write| write.after.as_ref().is_some_and(Lease::has_ended);
         self.writes().filter(|(_, _, write)| ended(write)).map(|(_, shard, _)| shard).collect()
-    }
-
-    /// How many writes of this worker were refused.
-    pub(crate) fn refused(&self, worker: u32) -> usize {
-        self.count(|what| matches!(what, What::Refused(life) if life.worker == worker))
     }
 }
 

@@ -102,9 +102,7 @@ fn a6_an_application_at_latest_that_dies_before_it_checkpoints_does_not_replay_i
         })
         .collect();
     let replayed = facts.count(|what| match what {
-        What::Delivered(_, batch) => {
-            batch.iter().any(|seen| old.contains(&(seen.key, seen.nth)))
-        }
+        What::Delivered(_, batch) => batch.iter().any(|seen| old.contains(&(seen.key, seen.nth))),
         _ => false,
     });
     assert!(old.len() > 30 && replayed == 0, "{replayed} of {}", old.len());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kcl_testkit::sim::Tier;
 use kcl_testkit::sim::history::{Turn, What};
-use kcl_testkit::sim::schedule::{Act, Schedule, Trial};
+use kcl_testkit::sim::schedule::{Act, Trial};
 use kcl_testkit::sim::weather::{Chances, Climate, Fate, Mood};
 
 use crate::facts::Facts;
@@ -38,32 +38,29 @@ fn d1_first_calls_that_fail_and_empty_shards_make_no_storm() {
 fn d2_a_throttled_table_costs_no_lease_until_nearly_every_call_is_throttled() {
     for throttled in [10, 100, 300, 500, 900, 990] {
         let store = Chances { throttled, ..Chances::default() };
-        let schedule = fleet(2, 2, 4)
-            .under(Climate { store, ..Climate::default() })
-            .at(100.0, split(0))
-            .putting(5, 0, 120);
+        let schedule =
+            fleet(2, 2, 4).under(Climate { store, ..Climate::default() }).putting(5, 0, 120);
         let facts = holds(Tier::Port, &schedule);
-        let (lost, throttles) = (facts.turns(Turn::LostIt), facts.faults("store throttles"));
-        println!("{throttled}: {throttles} throttles, {lost} lost, worst {}", worst_second(&facts));
+        let lost = facts.turns_within(seconds(20)..Duration::MAX, Turn::LostIt);
+        let throttles = facts.faults("store throttles");
+        assert!(worst_second(&facts) <= 30, "{}", worst_second(&facts));
         assert!(throttles > 0 && (lost == 0 || throttled >= 900), "{throttled}: {lost} lost");
     }
 }
 
 #[test]
-fn d3_forty_workers_that_start_at_once_ask_for_the_shards_with_restraint() {
-    let schedule = fleet(3, 40, 40)
-        .at(0.0, next("ListShards", Fate::Throttled, 60))
-        .putting(10, 0, 20);
+fn d3_two_hundred_workers_that_start_at_once_ask_for_the_shards_with_restraint() {
+    let schedule =
+        fleet(3, 200, 40).at(0.0, next("ListShards", Fate::Throttled, 300)).putting(10, 0, 20);
     let facts = holds(Tier::Port, &schedule);
-    assert_eq!(facts.faults("Kinesis throttles"), 60);
+    assert_eq!(facts.faults("Kinesis throttles"), 300);
     let mut most: BTreeMap<_, usize> = BTreeMap::new();
     for event in facts.events() {
         if let What::Rate(life, "ListShards", calls) = event.what {
             most.insert(life, calls);
         }
     }
-    println!("{:?}", most.values());
-    assert!(most.values().all(|calls| *calls <= 4), "{most:?}");
+    assert!(most.len() == 200 && most.values().all(|calls| *calls <= 4), "{most:?}");
 }
 
 #[test]
@@ -82,7 +79,9 @@ fn d6_credentials_that_expire_for_half_an_hour_cost_one_worker_its_leases_until_
         .collect();
     assert!(granted.iter().any(|at| *at > span), "{granted:?}");
     assert!(granted.iter().all(|at| *at < seconds(20) || *at > span), "{granted:?}");
-    assert!(worst_second(&facts) <= 6, "{}", worst_second(&facts));
+    // Refused calls of the table and of two shards: a few at once, and then one in two seconds.
+    let refused = facts.count(|what| matches!(what, What::Fault(..)));
+    assert!(worst_second(&facts) <= 10 && (400..1_200).contains(&refused), "{refused}");
 }
 
 /// Also B8: every byte of the budget is taken while processors stand still.
@@ -118,8 +117,9 @@ fn d12_two_hours_without_a_table_end_in_seconds_and_without_a_herd() {
     let span = seconds(7_200);
     let schedule = fleet(12, 4, 4).putting(5, 0, 10).then(Trial::StoreOutage(span));
     let facts = holds(Tier::Port, &schedule);
-    let calls = facts.count(|what| matches!(what, What::Fault(..)));
-    println!("{calls} {}", worst_second(&facts));
-    assert!(worst_second(&facts) <= 16, "{}", worst_second(&facts));
-    let _ = Duration::ZERO;
+    // Of four workers with a lease each: one in two seconds, and never all at once.
+    let refused = facts.count(|what| matches!(what, What::Fault(..)));
+    let calls = 4 * 7_200;
+    assert!((calls / 4..calls).contains(&refused), "{refused}");
+    assert!(worst_second(&facts) <= 4 * 8, "{}", worst_second(&facts));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcl_core::WorkerId;
 use kcl_testkit::sim::Tier;
 use kcl_testkit::sim::history::{Turn, What};
-use kcl_testkit::sim::schedule::{Act, Schedule, Trial};
+use kcl_testkit::sim::schedule::{Act, Checkpoints, Schedule, Trial};
 use kcl_testkit::sim::weather::{Climate, Fate, Mood};
 
 use crate::facts::owner;
@@ -17,10 +17,10 @@ use crate::{BOTH, crash, feel, fleet, holds, next, seconds, split};
 fn c2_a_checkpoint_whose_write_failed_is_not_believed() {
     for (fate, repeats) in [(Fate::Before, true), (Fate::After, false)] {
         let schedule = Schedule::calm(2)
-            .at(12.0, Act::Put { most: 30 })
-            .at(14.0, next("UpdateItem", fate, 20))
-            .at(21.0, crash(0, 1))
-            .at(21.5, next("UpdateItem", Fate::Clear, 1))
+            .at(11.0, next("UpdateItem", fate, 50))
+            .at(11.5, Act::Put { most: 30 })
+            .at(19.0, crash(0, 1))
+            .at(19.5, next("UpdateItem", Fate::Clear, 1))
             .at(50.0, Act::Put { most: 5 });
         let facts = holds(Tier::Port, &schedule);
         assert_eq!(facts.repeats() > 0, repeats, "{fate:?}");
@@ -39,7 +39,7 @@ fn c4_a_process_that_was_stopped_for_any_time_does_no_harm_when_it_goes_on() {
             .at(12.0 + span as f64, Act::Put { most: 20 })
             .at(30.0 + span as f64, Act::Put { most: 20 });
         let facts = holds(Tier::Port, &schedule);
-        let lost = facts.turns(Turn::LostIt);
+        let lost = facts.turns_within(seconds(11)..Duration::MAX, Turn::LostIt);
         assert_eq!(lost > 0, span > 7, "{span} s: {lost} leases lost");
     }
 }
@@ -94,19 +94,44 @@ fn c8_a_durable_end_whose_write_goes_wrong_neither_goes_back_nor_blocks_the_chil
     }
 }
 
-/// From one to the other and back, each asleep while the other has it; both wake up with what they had in hand.
+/// The processor wakes up with a batch, ends it, and checkpoints what is no longer its own.
+#[test]
+fn c9_a_checkpoint_after_the_lease_has_gone_is_refused() {
+    for seed in 1..6 {
+        let schedule = Schedule::calm(seed)
+            .with(|settings| settings.checkpoint = Checkpoints::Manual)
+            .at(5.0, Act::Join)
+            .at(10.0, Act::Put { most: 20 })
+            .at(10.0, feel(Mood::Slow(seconds(3)), 1))
+            .at(11.5, Act::Stall { pick: 0, span: seconds(20) })
+            .putting(5, 0, 50);
+        let facts = holds(Tier::Port, &schedule);
+        let grants = facts.grants();
+        let [first, second] = grants.as_slice() else { panic!("{} grants", grants.len()) };
+        let woken = facts.count(
+            |what| matches!(what, What::Process(life, Turn::Resumes) if *life == first.life),
+        );
+        let late =
+            facts.writes().filter(|(at, _, write)| *at > second.at && write.by == Some(first.life));
+        assert_eq!((woken, late.count()), (1, 0), "seed {seed}");
+    }
+}
+
+/// From one to the other and back, while each sleeps with a batch in hand.
 #[test]
 fn c10_a_lease_that_comes_back_starts_a_consumer_of_its_own() {
-    let stall = |pick| Act::Stall { pick, span: seconds(25) };
-    let schedule = fleet(10, 2, 1)
+    let stall = |span| Act::Stall { pick: 0, span: seconds(span) };
+    let schedule = Schedule::calm(10)
+        .at(5.0, Act::Join)
         .at(10.0, feel(Mood::Slow(seconds(3)), 1))
-        .at(11.0, stall(0))
-        .at(11.0, stall(1))
-        .at(40.0, Act::Put { most: 5 })
-        .at(70.0, Act::Put { most: 5 })
+        .at(11.0, stall(20))
+        .at(24.0, feel(Mood::Slow(seconds(3)), 1))
+        .at(25.0, stall(30))
         .putting(5, 0, 80);
     let facts = holds(Tier::Port, &schedule);
-    println!("{:?}", facts.grants().iter().map(|g| (g.at, g.life)).collect::<Vec<_>>());
+    let owners: Vec<u32> = facts.grants().iter().map(|grant| grant.life.worker).collect();
+    assert_eq!(owners, [1, 2, 1]);
+    assert_eq!(facts.turns(Turn::LostIt), 2);
 }
 
 #[test]
