@@ -131,20 +131,39 @@ fn every_invariant_is_promised() {
 #[test]
 fn every_promise_has_its_test() {
     let page = fs::read_to_string(root().join("docs/SEMANTICS.md")).unwrap();
-    let sources = sources();
-    let mut named = 0;
-    for line in page.lines() {
-        let Some((_, tests)) = line.split_once("Held by:") else {
-            continue;
-        };
-        for test in tests.split('`').skip(1).step_by(2) {
-            named += 1;
-            let function = format!("fn {test}(");
-            assert!(
-                sources.iter().any(|(_, text)| text.contains(&function)),
-                "SEMANTICS.md names a test that does not exist: {test}"
-            );
+    let tests = page.lines().filter_map(|line| Some(line.split_once("Held by:")?.1));
+    all_exist("SEMANTICS.md", tests, 20);
+}
+
+/// Each row of the bug catalogue is there, and each test that it names exists.
+#[test]
+fn every_row_of_the_bug_catalogue_has_its_test() {
+    let page = fs::read_to_string(root().join("docs/bug-catalogue.md")).unwrap();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .map(|line| line.split(" | ").collect())
+        .filter(|row: &Vec<_>| row.len() == 4)
+        .collect();
+    for (part, last) in [('A', 17), ('B', 18), ('C', 12), ('D', 12)] {
+        for number in 1..=last {
+            let row = format!("| {part}{number}");
+            assert!(rows.iter().any(|columns| columns[0] == row), "no row {part}{number}");
         }
     }
-    assert!(named >= 20, "SEMANTICS.md names only {named} tests");
+    all_exist("bug-catalogue.md", rows.iter().map(|columns| columns[2]), 80);
+}
+
+/// Every test in backticks is a function somewhere, and there are at least so many.
+fn all_exist<'a>(page: &str, texts: impl Iterator<Item = &'a str>, least: usize) {
+    let sources = sources();
+    let mut named = 0;
+    for test in texts.flat_map(|text| text.split('`').skip(1).step_by(2)) {
+        named += 1;
+        let function = format!("fn {test}(");
+        assert!(
+            sources.iter().any(|(_, text)| text.contains(&function)),
+            "{page} names a test that does not exist: {test}"
+        );
+    }
+    assert!(named >= least, "{page} names only {named} tests");
 }

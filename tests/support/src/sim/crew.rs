@@ -63,7 +63,7 @@ const REPLACED: Then = Then { pause: Duration::from_secs(2), same_id: false };
 /// How long a process goes on that was stalled while another one was started under its id.
 const ZOMBIE_SPAN: Duration = Duration::from_secs(3);
 
-/// Never more slots than these.
+/// Never more slots than these, or than there were at first.
 const MOST_WORKERS: usize = 6;
 
 impl Crew {
@@ -175,7 +175,8 @@ impl Crew {
     /// One more worker, if there is room.
     pub(crate) fn join(&mut self) {
         let gone = self.slots.iter().position(|slot| slot.state == State::Gone);
-        if gone.is_none() && self.slots.len() >= MOST_WORKERS {
+        let most = MOST_WORKERS.max(self.world.settings.workers as usize);
+        if gone.is_none() && self.slots.len() >= most {
             return;
         }
         let life = self.newcomer();
@@ -316,7 +317,7 @@ impl Crew {
             .worker_id(worker_id(life))
             .timing(world.timing)
             .memory_budget(world.budget())
-            .clock(Clock::starting_at(skewed(world, &mut rng)))
+            .clock(Clock::starting_at(skewed(world, life, &mut rng)))
             .seed(rng.u64(..))
             .tasks(tasks.clone())
             .on_failure(failure)
@@ -341,10 +342,14 @@ impl Crew {
 }
 
 /// A host's wall clock.
-fn skewed(world: &World, rng: &mut fastrand::Rng) -> SystemTime {
+fn skewed(world: &World, life: Life, rng: &mut fastrand::Rng) -> SystemTime {
     let most = world.weather.skew().as_millis() as i64;
     let off = if rng.bool() { 0 } else { rng.i64(-most..=most) };
     let (wall, span) = (world.clock.wall(), Duration::from_millis(off.unsigned_abs()));
+    if off != 0 {
+        let way = if off < 0 { "behind" } else { "ahead" };
+        world.log.note(What::Weather(format!("the clock of {life} is {span:?} {way}")));
+    }
     if off < 0 { wall - span } else { wall + span }
 }
 

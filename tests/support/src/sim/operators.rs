@@ -17,14 +17,18 @@ pub(crate) struct Operators {
     closed: BTreeSet<ShardId>,
 }
 
-/// No more shards than these, so that a run ends.
+/// No more shards than these, so that a run ends; or six for each one that there was at first.
 const MOST_SHARDS: usize = 24;
+
+fn most_shards(world: &World) -> usize {
+    MOST_SHARDS.max(6 * world.settings.shards as usize)
+}
 
 impl Operators {
     /// Splits an open shard, or merges it with the next one if there is one. Returns the shards that it closed.
     pub(crate) fn reshard(&mut self, world: &World, pick: u32, merge: bool) {
         let mut open = world.shards(ShardFilter::AtLatest).unwrap_or_default();
-        if self.known.len() >= MOST_SHARDS || open.is_empty() {
+        if self.known.len() >= most_shards(world) || open.is_empty() {
             return;
         }
         open.sort_by_key(|shard| shard.hash_range.start());
@@ -56,7 +60,7 @@ impl Operators {
     pub(crate) fn scale(&mut self, world: &World, percent: u32) {
         let open = world.shards(ShardFilter::AtLatest).unwrap_or_default().len();
         let target = (open * percent as usize / 100).max(1);
-        if self.known.len() + 2 * target > MOST_SHARDS || target == open {
+        if self.known.len() + 2 * target > most_shards(world) || target == open {
             return;
         }
         let body = json!({

@@ -142,6 +142,7 @@ impl Cast {
             }
             Act::DeleteLease { pick } => operators.delete_lease(world, pick).await,
             Act::Rewind { pick } => operators.rewind(world, pick).await,
+            Act::Strew => world.table.strew(),
             Act::Next { operation, fate, times } => world.weather.next(operation, fate, times),
             Act::Feel { mood, times } => world.weather.feel(mood, times),
         }

@@ -94,6 +94,8 @@ pub enum Act {
     DeleteLease { pick: u32 },
     /// An operator frees a lease and sets its checkpoint back to the beginning.
     Rewind { pick: u32 },
+    /// Somebody leaves items in the table that are no leases (on the wire).
+    Strew,
     /// The next calls of this operation end like this.
     Next { operation: &'static str, fate: Fate, times: u32 },
     /// The next calls of processors end like this.

@@ -36,6 +36,13 @@ impl Table {
         }
     }
 
+    /// Somebody leaves items in the table that are no leases: on the wire alone, a store's ports know only leases.
+    pub(crate) fn strew(&self) {
+        if let Self::Wire(wire) = self {
+            wire.strew();
+        }
+    }
+
     /// An operator frees a lease as it was just seen, and sets its checkpoint back to the beginning.
     pub(crate) async fn rewind(&self, world: &World, lease: &Lease) {
         match self {

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use kcl_emulator::Emulator;
+use serde_json::Value;
 
 use super::World;
 use super::history::Life;
@@ -30,6 +31,7 @@ mod course;
 mod item;
 mod kinesis;
 mod line;
+mod litter;
 mod table;
 
 use line::Line;
@@ -44,6 +46,8 @@ pub(crate) struct Wire {
     emulator: Emulator,
     /// The leases by their keys, as their writes left them.
     versions: Mutex<BTreeMap<String, Versions>>,
+    /// Items that are no leases.
+    litter: Mutex<Vec<Value>>,
     /// Chooses between looks of one fate; what becomes of calls is the weather's.
     rng: Mutex<fastrand::Rng>,
     /// The most entries of one page.
@@ -54,7 +58,8 @@ impl Wire {
     pub(crate) fn new(emulator: Emulator, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let page = [3, 8, 1_000, 1_000][rng.usize(0..4)];
-        Self { emulator, versions: Mutex::default(), rng: Mutex::new(rng), page }
+        let (versions, litter) = (Mutex::default(), Mutex::default());
+        Self { emulator, versions, litter, rng: Mutex::new(rng), page }
     }
 
     /// What a process makes its clients from.

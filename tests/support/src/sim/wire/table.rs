@@ -91,7 +91,7 @@ impl Wire {
         reply
     }
 
-    fn call(&self, operation: &str, body: &[u8]) -> Reply {
+    pub(super) fn call(&self, operation: &str, body: &[u8]) -> Reply {
         self.emulator.reply(&format!("DynamoDB_20120810.{operation}"), body)
     }
 
@@ -169,14 +169,17 @@ impl Wire {
             Some(key) => Bound::Excluded(key.to_owned()),
             None => Bound::Unbounded,
         };
-        let mut left = versions.range((after, Bound::Unbounded));
+        let mut left = versions.range((after.clone(), Bound::Unbounded));
         let page: Vec<_> = left.by_ref().take(self.page).collect();
         let shown = |(_, versions): &(&String, &Versions)| {
             let moment = now.saturating_sub(world.weather.age());
             let shown = versions.iter().rev().find(|(since, _)| *since <= moment);
             shown.and_then(|(_, stored)| Some(stored.as_ref()?.item.clone()))
         };
-        let items: Vec<Value> = page.iter().filter_map(shown).collect();
+        let mut items: Vec<Value> = page.iter().filter_map(shown).collect();
+        if after == Bound::Unbounded {
+            items.extend(self.litter().iter().cloned());
+        }
         let mut answer =
             json!({ "Count": items.len(), "ScannedCount": items.len(), "Items": items });
         if let Some((last, _)) = page.last()
