@@ -16,12 +16,23 @@ use crate::store::StoreErrorKind;
 use crate::sync;
 use crate::{Lease, LeaseKey};
 
+/// How often a plan is made anew because others were faster, before the next scan.
+const ROUNDS: usize = 4;
+
 impl Coordinator {
-    /// Plans and executes, when something has changed.
+    /// Plans and executes, when something has changed; again at once for what others took first, so that workers which reach
+    /// for the same lease of a dead one do not leave its neighbour to the next scan.
     pub(super) async fn act(&mut self) -> Result<(), End> {
-        if !std::mem::take(&mut self.agenda.replan) || !self.control.is_taking() {
-            return Ok(());
+        for _ in 0..ROUNDS {
+            if !std::mem::take(&mut self.agenda.replan) || !self.control.is_taking() {
+                break;
+            }
+            self.act_once().await?;
         }
+        Ok(())
+    }
+
+    async fn act_once(&mut self) -> Result<(), End> {
         self.find_waiting();
         let held = self.held.keys().cloned().collect();
         let me = Me {
@@ -49,7 +60,11 @@ impl Coordinator {
             let (Move::Take(claim) | Move::Steal(claim)) = &planned;
             match taken {
                 Taken::Won(lease, begun) => self.won(&planned, claim, lease, begun).await,
-                Taken::Missed(found) => self.view.observe(found, now),
+                Taken::Missed(found) => {
+                    self.view.observe(found, now);
+                    // Thieves that miss have seen the loads change: they wait for the next scan.
+                    self.agenda.replan |= matches!(planned, Move::Take(_));
+                }
                 Taken::Deleted => self.view.remove(&claim.lease.key),
                 Taken::Failed(error) if error.kind() == StoreErrorKind::TableMissing => {
                     return Err(End::TableMissing);
