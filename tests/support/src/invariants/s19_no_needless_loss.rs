@@ -17,6 +17,8 @@ struct Held {
     until: Duration,
     /// Another process or an operator wrote the lease, it was freed, or its validity has ended.
     is_gone: bool,
+    /// By a take that came after other tries, which may count from the first of them.
+    is_unsure: bool,
 }
 
 /// What the consumer of a process reads by, and what the process has taken since then.
@@ -54,21 +56,24 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 let holds = all.entry((shard, life)).or_default();
                 let takes = holds.read.is_none_or(|held| held.is_gone);
                 let held = if takes { &mut holds.next } else { &mut holds.read };
-                if !takes && troubles.at(life, write.issued) {
+                let is_late = held.is_some_and(|held| held.until <= event.at + ANSWER);
+                if !takes && (is_late || troubles.at(life, write.issued)) {
                     continue; // it may never learn of this one
                 }
-                let since = held.map_or(Duration::ZERO, |held| held.since);
+                let before = held.map_or(Duration::ZERO, |held| held.since);
                 // One that was sent before it may count from then.
-                let from = troubles.first_since(life, since).unwrap_or(write.issued);
-                let until = from.min(write.issued) + valid_for;
-                *held = Some(Held { since: write.issued, until, is_gone: false });
+                let from = troubles.first_since(life, before).filter(|_| !takes);
+                let until = from.unwrap_or(write.issued).min(write.issued) + valid_for;
+                let tries = write.issued.saturating_sub(2 * timing.lease_duration);
+                let is_unsure = takes && !troubles.is_calm_since(life, tries);
+                *held = Some(Held { since: write.issued, until, is_gone: false, is_unsure });
             }
             What::Process(life, Turn::LostIt) => {
                 let Some(held) = all.get_mut(&(shard, *life)).and_then(|holds| holds.read.take())
                 else {
                     continue;
                 };
-                let what = if held.is_gone {
+                let what = if held.is_gone || held.is_unsure {
                     continue;
                 } else if event.at < held.until {
                     "gives up what nobody took from it"
@@ -105,18 +110,26 @@ impl Troubles {
         }
     }
 
+    /// Whether a write that was sent at this time may have been answered to nobody.
     fn at(&self, life: Life, at: Duration) -> bool {
-        self.since(life, at).any(|fault| fault == at)
+        self.was_stalled_since(life, at) || self.since(life, at).any(|fault| fault == at)
+    }
+
+    fn was_stalled_since(&self, life: Life, since: Duration) -> bool {
+        self.stalled.get(&life).is_some_and(|at| *at >= since)
     }
 
     fn first_since(&self, life: Life, since: Duration) -> Option<Duration> {
         self.since(life, since).min()
     }
 
+    fn is_calm_since(&self, life: Life, since: Duration) -> bool {
+        !self.was_stalled_since(life, since) && self.since(life, since).next().is_none()
+    }
+
     /// Nothing but one call, at the most.
     fn is_one_since(&self, life: Life, since: Duration) -> bool {
-        let stalled = self.stalled.get(&life).is_some_and(|at| *at >= since);
-        !stalled && self.since(life, since).count() <= 1
+        !self.was_stalled_since(life, since) && self.since(life, since).count() <= 1
     }
 
     fn since(&self, life: Life, since: Duration) -> impl Iterator<Item = Duration> {
@@ -124,6 +137,9 @@ impl Troubles {
         faults.iter().rev().copied().take_while(move |at| *at >= since)
     }
 }
+
+/// Until the answer to a write has come back.
+const ANSWER: Duration = Duration::from_millis(50);
 
 const FIRST: Life = Life { worker: 0, life: 0 };
 const LAST: Life = Life { worker: u32::MAX, life: u32::MAX };

@@ -41,7 +41,7 @@ struct Stops<'a> {
     freed: BTreeMap<(&'a ShardId, Life), Position>,
     /// What was lost after the process was asked to stop.
     lost: BTreeMap<Life, &'a ShardId>,
-    /// Who reads, or has read, the shard.
+    /// Who was granted the shard since it took it.
     granted: BTreeSet<(&'a ShardId, Life)>,
     /// The leases that have not ended, with their last writer.
     leases: BTreeMap<&'a ShardId, (&'a Lease, Option<Life>)>,
@@ -129,6 +129,9 @@ impl<'a> Stops<'a> {
             self.freed.insert((shard, life), after.position.clone());
         }
         let takes = owned.is_some_and(|owner| life.is(&owner) && before.as_ref() != Some(&owner));
+        if takes {
+            self.granted.remove(&(shard, life));
+        }
         let Some(asked) = self.asked.get(&life).filter(|_| takes) else { return };
         let calm = self.troubled.get(&life).is_none_or(|at| *at + self.retries < *asked);
         if write.issued > *asked + UNDER_WAY && calm {

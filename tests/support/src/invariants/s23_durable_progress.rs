@@ -7,12 +7,14 @@ use std::time::Duration;
 use kcl_core::{Position, ShardId};
 
 use super::Violation;
-use crate::sim::history::{History, Life, Turn, What};
+use crate::sim::history::{History, Life, What};
 use crate::sim::schedule::Checkpoints;
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
-    // A write that goes wrong is sent again as it is, for a lease duration at the most; a later one is a take.
-    let sent_again = history.terms.timing.lease_duration;
+    // A write that goes wrong is sent again as it is, while the lease is valid; a later one is a take.
+    let timing = &history.terms.timing;
+    let sent_again = timing.lease_duration;
+    let valid_for = timing.lease_duration - timing.fence_margin;
     let mut sent: BTreeMap<(&ShardId, Life), Duration> = BTreeMap::new();
     let is_manual = history.terms.checkpoint == Checkpoints::Manual;
     let mut violations = Vec::new();
@@ -38,10 +40,11 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 let highest = durable.entry((shard, life)).or_insert(&after.position);
                 *highest = (*highest).max(&after.position);
                 let last = sent.insert((shard, life), write.issued);
-                if last.is_none_or(|last| last + sent_again < write.issued) {
+                let takes = before.owner != after.owner;
+                if takes || last.is_none_or(|last| last + valid_for <= write.issued) {
                     done.remove(&(shard, life));
                 }
-                if before.owner != after.owner || after.owner.is_none() {
+                if after.owner.is_none() {
                     continue;
                 }
                 let Some(done) = done.get_mut(&(shard, life)) else { continue };
@@ -56,7 +59,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                     violations.push(Violation::new("S23", Some(event), what));
                 }
             }
-            What::Process(life, Turn::LostIt | Turn::DrainedIt | Turn::HaltedIt) => {
+            What::Process(life, _) => {
                 done.remove(&(shard, *life));
             }
             What::Checkpointed(life, position) => {
@@ -81,8 +84,11 @@ mod tests {
         let horizon = || Position::TrimHorizon;
         let renewed = |position: fn() -> Position| {
             let begun = made().put(&[1]).taken(ANA).on(0, What::Granted(ANA, horizon()));
-            let first = begun.done(ANA, &[1]).waits(3).checkpointed(ANA, (1, horizon()), horizon());
-            first.waits(8).checkpointed(ANA, (2, horizon()), position())
+            let renews = |made: super::super::testing::Made, counter| {
+                made.waits(5).checkpointed(ANA, (counter, horizon()), horizon())
+            };
+            let renewed = renews(renews(begun.done(ANA, &[1]), 1), 2);
+            renewed.waits(5).checkpointed(ANA, (3, horizon()), position())
         };
         assert_eq!(check(&renewed(|| at(1)).history), []);
         assert_eq!(check(&renewed(|| Position::TrimHorizon).history).len(), 1);

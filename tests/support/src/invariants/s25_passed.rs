@@ -16,11 +16,13 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
     let shards = history.shards();
     let mut violations = Vec::new();
     let mut progressed: BTreeMap<&ShardId, Duration> = BTreeMap::new();
-    let mut rewound: BTreeSet<&ShardId> = BTreeSet::new();
+    // Set back by an operator, or made anew: who reads it to its end again makes the leases of its children.
+    let mut again: BTreeSet<&ShardId> = BTreeSet::new();
+    let mut known: BTreeSet<&ShardId> = BTreeSet::new();
     for event in &history.events {
         let (Some(shard), What::Wrote(write)) = (&event.shard, &event.what) else { continue };
         if write.by.is_none() && write.after.is_some() {
-            rewound.insert(shard);
+            again.insert(shard);
         }
         let has_progressed =
             write.after.as_ref().is_some_and(|lease| lease.position.has_progressed());
@@ -30,7 +32,15 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             progressed.entry(shard).or_insert(event.at);
         }
         let creates = write.before.is_none() && write.by.is_some();
-        if !creates || rewound.contains(shard) {
+        let parents = shards.get(shard).map_or(&[][..], |(parents, _)| parents);
+        if !creates {
+            continue;
+        }
+        let is_led = again.contains(shard) || parents.iter().any(|p| again.contains(p));
+        if !known.insert(shard) {
+            again.insert(shard);
+        }
+        if is_led {
             continue;
         }
         let passed = progressed.iter().find(|(child, since)| {

@@ -70,6 +70,11 @@ fn judge(write: &Write, by: Life, holder: Option<Life>) -> Option<&'static str> 
         return Some("did not count up");
     }
     let takes = owns(after, by);
+    // What an earlier process of its id has left.
+    let is_left = holder.is_none_or(|holder| holder.worker == by.worker && holder.life < by.life);
+    if is_left && owns(before, by) && after.owner.is_none() && after.position == before.position {
+        return None;
+    }
     match holder {
         Some(holder) if holder.worker == by.worker && holder.life > by.life => {
             Some("wrote after a later process of the same id had taken the lease")

@@ -308,10 +308,10 @@ impl Crew {
         let (of_processor, processor_seed) = (world.clone(), rng.u64(..));
         let calls = Calls::new(life, world.log.clone());
         // Others must be there to take the rest.
-        let unlimited = |slot: &&Slot| !slot.limited && slot.life.worker != life.worker;
+        let is_there = |slot: &Slot| !matches!(slot.state, State::Down { .. } | State::Gone);
         let limited = world.settings.limited
             && life.worker % 2 == 0
-            && self.slots.iter().any(|slot| unlimited(&slot) && slot.state != State::Gone);
+            && self.slots.iter().any(|slot| is_there(slot) && !slot.limited);
         let failure = match world.settings.attempts {
             Some(attempts) => FailurePolicy::attempts(attempts),
             None => FailurePolicy::forever(),
