@@ -48,10 +48,13 @@ fn moves(write: &Write) -> Option<(Life, &WorkerId)> {
     (by.is(after) && !by.is(before)).then_some((by, before))
 }
 
+/// An owner, and which process of that id wrote last.
+type Holder<'a> = (&'a WorkerId, Option<Life>);
+
 /// Who owned which lease, and who wrote it last, over time.
 #[derive(Debug, Default)]
 struct Owners<'a> {
-    changes: Vec<(Duration, &'a ShardId, Option<(&'a WorkerId, Option<Life>)>)>,
+    changes: Vec<(Duration, &'a ShardId, Option<Holder<'a>>)>,
 }
 
 impl<'a> Owners<'a> {

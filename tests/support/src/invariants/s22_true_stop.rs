@@ -67,10 +67,10 @@ impl<'a> Stops<'a> {
             (Some(shard), What::Done(life, _, last)) => {
                 self.done.insert((shard, *life), last.clone());
             }
-            (Some(shard), What::Process(life, Turn::LostIt)) => {
-                if self.asked.get(life).is_some_and(|asked| *asked < event.at) {
-                    self.lost.insert(*life, shard);
-                }
+            (Some(shard), What::Process(life, Turn::LostIt))
+                if self.asked.get(life).is_some_and(|asked| *asked < event.at) =>
+            {
+                self.lost.insert(*life, shard);
             }
             (Some(shard), What::Process(life, Turn::DrainedIt)) => {
                 self.drained(event, shard, *life);

@@ -62,11 +62,11 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             What::Process(life, _) => {
                 done.remove(&(shard, *life));
             }
-            What::Checkpointed(life, position) => {
-                if durable.get(&(shard, *life)).is_none_or(|durable| *durable < position) {
-                    let what = format!("{life} is told that {position} is durable, and it is not");
-                    violations.push(Violation::new("S23", Some(event), what));
-                }
+            What::Checkpointed(life, position)
+                if durable.get(&(shard, *life)).is_none_or(|durable| *durable < position) =>
+            {
+                let what = format!("{life} is told that {position} is durable, and it is not");
+                violations.push(Violation::new("S23", Some(event), what));
             }
             _ => {}
         }

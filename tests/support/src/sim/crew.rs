@@ -310,7 +310,7 @@ impl Crew {
         // Others must be there to take the rest.
         let is_there = |slot: &Slot| !matches!(slot.state, State::Down { .. } | State::Gone);
         let limited = world.settings.limited
-            && life.worker % 2 == 0
+            && life.worker.is_multiple_of(2)
             && self.slots.iter().any(|slot| is_there(slot) && !slot.limited);
         let failure = match world.settings.attempts {
             Some(attempts) => FailurePolicy::attempts(attempts),
