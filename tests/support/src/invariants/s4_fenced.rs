@@ -38,7 +38,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
 }
 
 /// The ids under which a process was started while an earlier one had not ended.
-fn twins(history: &History) -> BTreeSet<u32> {
+pub(super) fn twins(history: &History) -> BTreeSet<u32> {
     let (mut lives, mut twins) = (BTreeSet::new(), BTreeSet::new());
     for event in &history.events {
         match event.what {
