@@ -100,11 +100,11 @@ mod tests {
         let renewed = |position: fn() -> Position| {
             let begun = made().put(&[1]).taken(ANA).on(0, What::Granted(ANA, horizon()));
             let renews = |made: super::super::testing::Made, counter| {
-                made.waits(5).checkpointed(ANA, (counter, horizon()), horizon())
+                made.waits(4).checkpointed(ANA, (counter, horizon()), horizon())
             };
             let done = renews(renews(begun.done(ANA, &[1]), 1), 2);
-            (3..6).fold(done, |made, counter| {
-                made.waits(5).checkpointed(ANA, (counter, horizon()), position())
+            (3..7).fold(done, |made, counter| {
+                made.waits(4).checkpointed(ANA, (counter, horizon()), position())
             })
         };
         assert_eq!(check(&renewed(|| at(1)).history), []);
