@@ -34,6 +34,7 @@ impl Coordinator {
             shunned: &self.shunned,
             heirs: &self.heirs,
             waiting: &self.waiting,
+            patience: self.member.timing.scan_interval,
             max_leases: self.member.max_leases,
         };
         let moves = assign::plan(&self.view, &me, self.member.clock.now(), &mut self.rng);
