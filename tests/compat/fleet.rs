@@ -16,6 +16,9 @@ pub(crate) const APP: &str = "orders-app";
 /// A Java worker may take so long to stop in order.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// After a step: what it repeated is counted for it, and the next one does not begin in its backlog.
+const PAUSE: Duration = Duration::from_secs(3);
+
 pub(crate) struct Fleet {
     pub(crate) world: World,
     java: Java,
@@ -35,7 +38,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    pub(crate) fn note(&mut self, note: String) {
+    fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 }
@@ -74,7 +77,11 @@ impl Fleet {
         let process = self.members.remove(id).unwrap();
         process.terminate().await;
         let status = process.has_ended(STOP_LIMIT).await;
-        let (ended, newest) = (now_ms(), self.watch.newest());
+        let ended = now_ms();
+        while self.watch.newest().at_ms < ended {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let newest = self.watch.newest();
         let still =
             newest.leases.values().filter(|l| !l.has_ended() && l.owner.as_deref() == Some(id));
         step.note(format!(
@@ -86,21 +93,30 @@ impl Fleet {
         step.gone = Some((owned, ended));
     }
 
+    /// Java takes and steals ended leases, and counts them as load, until its cleanup deletes them.
+    pub(crate) fn note_ended(&self, step: &mut Step) {
+        let newest = self.watch.newest();
+        for (key, lease) in newest.leases.iter().filter(|(_, lease)| lease.has_ended()) {
+            let owner = lease.owner.as_deref().unwrap_or("nobody");
+            step.note(format!("{key} has ended; its lease is owned by {owner}"));
+        }
+    }
+
     fn owned_by(&self, id: &str) -> BTreeSet<String> {
         let newest = self.watch.newest();
         let owned = newest.leases.iter().filter(|(_, lease)| lease.owner.as_deref() == Some(id));
         owned.filter(|(_, lease)| !lease.has_ended()).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Waits until what was left behind has an owner, everything is balanced and `also` holds, then judges the step.
+    /// Waits until what was left behind has an owner, all leases are shared by the living and `also` holds, then judges the step.
     pub(crate) async fn settle(
         &mut self,
         mut step: Step,
         limits: Limits,
         also: impl Fn(&Sample) -> bool,
     ) {
-        let (mut taken, mut balanced) = (None, None);
-        while balanced.is_none() && now_ms() < step.from_ms + limits.patience.as_millis() as u64 {
+        let (mut taken, mut settled) = (None, None);
+        while settled.is_none() && now_ms() < step.from_ms + limits.patience.as_millis() as u64 {
             tokio::time::sleep(Duration::from_millis(50)).await;
             let sample = self.watch.newest();
             if sample.at_ms < step.gone.as_ref().map_or(step.from_ms, |(_, since)| *since) {
@@ -115,17 +131,23 @@ impl Fleet {
                     taken = Some(Duration::from_millis(sample.at_ms - since_ms));
                 }
             }
-            let workers = self.members.keys().map(String::as_str).collect();
-            if sample.is_balanced(&workers) && also(&sample) {
-                balanced = Some(Duration::from_millis(sample.at_ms - step.from_ms));
+            let workers: BTreeSet<&str> = self.members.keys().map(String::as_str).collect();
+            let shared = if limits.balance {
+                sample.is_balanced(&workers)
+            } else {
+                sample.counts().keys().all(|owner| workers.contains(owner))
+            };
+            if shared && also(&sample) {
+                settled = Some(Duration::from_millis(sample.at_ms - step.from_ms));
             }
         }
         let counts = self.watch.newest();
-        if balanced.is_none() {
-            step.note(format!("not balanced: {:?}", counts.counts()));
+        if settled.is_none() {
+            step.note(format!("not settled: {:?}", counts.counts()));
         }
+        tokio::time::sleep(PAUSE).await;
         let takeover = step.gone.is_some().then_some(taken);
-        self.judge(step, &limits, takeover, Some(balanced));
+        self.judge(step, &limits, takeover, Some(settled));
     }
 
     /// Lets the fleet alone for a while, then judges the step.
@@ -143,7 +165,7 @@ impl Fleet {
         mut step: Step,
         limits: &Limits,
         takeover: Option<Option<Duration>>,
-        balanced: Option<Option<Duration>>,
+        settled: Option<Option<Duration>>,
     ) {
         let (samples, until_ms) = (self.watch.samples(), now_ms());
         let silence = watch::longest_silence(&samples, step.from_ms, until_ms);
@@ -172,7 +194,7 @@ impl Fleet {
             from_ms: step.from_ms,
             until_ms,
             takeover,
-            balanced,
+            settled,
             silence: silence.map(|silence| silence.span()),
             changes: changes.len(),
             notes: step.notes,

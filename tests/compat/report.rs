@@ -9,6 +9,8 @@ use crate::account::Deliveries;
 pub(crate) struct Limits {
     /// Until the test goes on anyhow, and says what was not reached.
     pub(crate) patience: Duration,
+    /// Whether the open leases must be spread evenly.
+    pub(crate) balance: bool,
     /// From the end of a worker until others own all that it owned.
     pub(crate) takeover: Duration,
     /// How long any lease may be without a sign of life; `None` where no promise is made.
@@ -26,7 +28,7 @@ pub(crate) struct Row {
     pub(crate) until_ms: u64,
     /// `Some(None)`: not reached.
     pub(crate) takeover: Option<Option<Duration>>,
-    pub(crate) balanced: Option<Option<Duration>>,
+    pub(crate) settled: Option<Option<Duration>>,
     pub(crate) silence: Option<Duration>,
     pub(crate) changes: usize,
     pub(crate) notes: Vec<String>,
@@ -37,8 +39,8 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn judged(mut self, limits: &Limits) -> Self {
         let mut broken = Vec::new();
-        if self.balanced == Some(None) {
-            broken.push(format!("not balanced within {:?}", limits.patience));
+        if self.settled == Some(None) {
+            broken.push(format!("not settled within {:?}", limits.patience));
         }
         match self.takeover {
             Some(None) => broken.push("not taken over".to_owned()),
@@ -68,7 +70,7 @@ impl Row {
 pub(crate) fn table(rows: &[Row], deliveries: &Deliveries) -> String {
     let mut text = format!(
         "{:42} {:>9} {:>9} {:>8} {:>5} {:>5} {:>8}  {}\n",
-        "step", "takeover", "balanced", "silence", "moves", "twice", "waited", "workers after it"
+        "step", "takeover", "settled", "silence", "moves", "twice", "waited", "workers after it"
     );
     for row in rows {
         let (twice, waited) = deliveries.between(row.from_ms, row.until_ms);
@@ -76,7 +78,7 @@ pub(crate) fn table(rows: &[Row], deliveries: &Deliveries) -> String {
             "{:42} {:>9} {:>9} {:>8} {:>5} {:>5} {:>8}  {}\n",
             row.name,
             reached(row.takeover),
-            reached(row.balanced),
+            reached(row.settled),
             row.silence.map(seconds).unwrap_or_default(),
             row.changes,
             twice,
@@ -108,14 +110,20 @@ fn seconds(time: Duration) -> String {
 #[test]
 fn what_is_over_its_limit_is_broken() {
     let second = Duration::from_secs(1);
-    let limits = Limits { patience: second, takeover: second, silence: Some(second), changes: 1 };
+    let limits = Limits {
+        patience: second,
+        balance: true,
+        takeover: second,
+        silence: Some(second),
+        changes: 1,
+    };
     let row = || Row {
         name: "",
         workers: Vec::new(),
         from_ms: 0,
         until_ms: 0,
         takeover: Some(Some(second)),
-        balanced: Some(Some(second)),
+        settled: Some(Some(second)),
         silence: Some(second),
         changes: 1,
         notes: Vec::new(),
@@ -126,7 +134,7 @@ fn what_is_over_its_limit_is_broken() {
     let broken: [fn(&mut Row); 5] = [
         |row| row.takeover = Some(None),
         |row| row.takeover = Some(Some(Duration::from_secs(2))),
-        |row| row.balanced = Some(None),
+        |row| row.settled = Some(None),
         |row| row.silence = Some(Duration::from_secs(2)),
         |row| row.changes = 2,
     ];
