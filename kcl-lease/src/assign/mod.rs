@@ -157,7 +157,7 @@ impl<'a> Board<'a> {
                 board.workers.extend(&lease.owner);
             }
             let held = me.held.contains(&lease.key);
-            if !held && (me.waiting.contains(&lease.key) || !is_startable(view, lease)) {
+            if !held && !is_startable(view, me.waiting, lease) {
                 continue;
             }
             board.startable += 1;
@@ -186,11 +186,11 @@ fn owned_by(lease: &Lease, worker: &WorkerId) -> bool {
     lease.owner.as_ref() == Some(worker)
 }
 
-/// True when the lease can be read now, unless it waits for a parent without a lease: it has not ended, and no parent is
-/// known that has not.
-pub(crate) fn is_startable(view: &View, lease: &Lease) -> bool {
+/// True when the lease can be read now: it has not ended, no parent is known that has not, and it is none of those that wait
+/// for a parent without a lease.
+pub(crate) fn is_startable(view: &View, waiting: &BTreeSet<LeaseKey>, lease: &Lease) -> bool {
     let blocks = |parent: LeaseKey| view.get(&parent).is_some_and(|parent| !parent.has_ended());
-    !lease.has_ended() && !parents(lease).any(blocks)
+    !lease.has_ended() && !waiting.contains(&lease.key) && !parents(lease).any(blocks)
 }
 
 fn parents(lease: &Lease) -> impl Iterator<Item = LeaseKey> {

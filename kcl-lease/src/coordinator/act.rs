@@ -124,8 +124,9 @@ impl Coordinator {
 /// True when this worker was to have a lease that it did not get, because others were faster: there may be another one, which
 /// would stand still until the next scan. Under its own id it must be a twin, and there is no end to that.
 fn leaves_others(planned: &Move, taken: &Taken, me: &WorkerId) -> bool {
-    let (Move::Take(_), Taken::Missed(_) | Taken::Deleted) = (planned, taken) else {
-        return false;
-    };
-    !matches!(taken, Taken::Missed(found) if found.owner.as_ref() == Some(me))
+    match (planned, taken) {
+        (Move::Take(_), Taken::Deleted) => true,
+        (Move::Take(_), Taken::Missed(found)) => found.owner.as_ref() != Some(me),
+        _ => false,
+    }
 }

@@ -213,11 +213,8 @@ impl Coordinator {
             let me = Some(&self.member.worker);
             let mine =
                 |lease: &Lease| lease.owner.as_ref() == me || self.held.contains_key(&lease.key);
-            let takeable = |lease: &Lease| {
-                !mine(lease)
-                    && !self.waiting.contains(&lease.key)
-                    && assign::is_startable(&self.view, lease)
-            };
+            let startable = |lease: &Lease| assign::is_startable(&self.view, &self.waiting, lease);
+            let takeable = |lease: &Lease| !mine(lease) && startable(lease);
             let expiry = self.view.next_expiry(self.member.clock.now(), takeable);
             wake = expiry.map_or(wake, |expiry| wake.min(expiry));
         }

@@ -55,12 +55,13 @@ impl Taker {
         let change = Change { owner: Some(Some(self.worker.clone())), ..Change::default() };
         let mut begun = None;
         for _ in 0..ATTEMPTS {
-            let expected = change.apply_to(&lease);
             let now = self.clock.now();
             let fence = lease.fence();
             let outcome = self.calls.update(&lease.key, &fence, &change, self.deadline()).await;
             let current = match outcome {
-                Ok(Outcome::Applied) => return Ok(Taken::Won(expected, begun.unwrap_or(now))),
+                Ok(Outcome::Applied) => {
+                    return Ok(Taken::Won(change.apply_to(&lease), begun.unwrap_or(now)));
+                }
                 Ok(Outcome::Missing) => return Ok(Taken::Deleted),
                 Ok(Outcome::Conflict(Some(current))) => Some(*current),
                 Ok(Outcome::Conflict(None)) => self.calls.read(&lease.key, self.deadline()).await?,

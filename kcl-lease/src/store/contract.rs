@@ -1,7 +1,7 @@
 //! What every [`LeaseStore`] must do. Run it against your own store:
 //!
 //! ```
-//! use kcl_lease::store::{Consistency, MemoryStore, contract};
+//! use kcl_lease::store::{MemoryStore, contract};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
@@ -17,7 +17,6 @@
     reason = "a test suite says what is wrong by panicking"
 )]
 
-use crate::store::Consistency;
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -30,7 +29,7 @@ use self::steps::{
     applied, conflict, create, created, delete, full, key, position_change, present, random_change,
     read, sequence, shard, take, update, worker,
 };
-use super::{Change, LeaseStore, Outcome};
+use super::{Change, Consistency, LeaseStore, Outcome};
 use crate::{Lease, LeaseKey};
 
 mod steps;

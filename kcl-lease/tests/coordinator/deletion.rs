@@ -9,13 +9,9 @@ use kcl_lease::Lease;
 use kcl_lease::store::{Change, LeaseStore, Outcome};
 
 use crate::kinesis::Listing;
-use crate::world::{DURATION, World, id, key};
+use crate::world::{DURATION, World, at, id, key};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn read_to(sequence: &str) -> Position {
-    Position::at(sequence.parse().unwrap(), 0)
-}
 
 /// The lease of a shard as it is made at its parents' end.
 async fn create(world: &World, child: &Shard) {
@@ -38,7 +34,7 @@ async fn a_child_waits_for_a_parent_whose_lease_was_deleted_while_it_was_read() 
     let a = world.worker("a").await;
     world.until(SECOND, || a.count() == 2).await;
     world.kinesis.merge(0, 1);
-    a.grant(0).lease.checkpoint(read_to("5")).await.unwrap();
+    a.grant(0).lease.checkpoint(at(5)).await.unwrap();
     a.end(1).await.unwrap();
     for _ in 0..2 {
         let grants = world.grants_of(0);
@@ -47,7 +43,7 @@ async fn a_child_waits_for_a_parent_whose_lease_was_deleted_while_it_was_read() 
         world.until(2 * DURATION, || world.grants_of(0) > grants && a.count() == 1).await;
         // All of it is read once more: how far it was read is not known any more.
         assert_eq!(a.grant(0).position, Position::TrimHorizon);
-        a.grant(0).lease.checkpoint(read_to("7")).await.unwrap();
+        a.grant(0).lease.checkpoint(at(7)).await.unwrap();
     }
     world.pass(2 * DURATION).await;
     assert_eq!((a.shards(), world.grants_of(2)), ([id(0)].into(), 0));
@@ -69,7 +65,7 @@ async fn a_closed_shard_is_read_from_the_start_that_only_its_childrens_leases_te
     for child in [2, 3] {
         let lease = world.lease(child).await;
         assert_eq!((lease.started_at, lease.application_start), (None, began));
-        a.grant(child).lease.checkpoint(read_to("5")).await.unwrap();
+        a.grant(child).lease.checkpoint(at(5)).await.unwrap();
     }
     world.kinesis.split(1); // 4, 5
     world.delete(0).await;
@@ -198,7 +194,7 @@ async fn a_delayed_write_of_a_deleted_lease_never_applies_to_the_new_one() {
         for _ in 0..3 {
             let begun = world.store.writes().len();
             let grants = world.grants_of(n);
-            a.grant(n).lease.checkpoint(read_to("5")).await.unwrap();
+            a.grant(n).lease.checkpoint(at(5)).await.unwrap();
             world.pass(DURATION).await;
             let old = world.lease(n).await;
             let fences = world.store.writes().into_iter().skip(begun.saturating_sub(2));
@@ -206,7 +202,7 @@ async fn a_delayed_write_of_a_deleted_lease_never_applies_to_the_new_one() {
             lives.push(fences.map(|(_, l)| (l.counter, l.owner.is_some())).collect());
             world.delete(n).await;
             world.until(2 * DURATION, || world.grants_of(n) > grants && a.count() == 3).await;
-            let back = Change { position: Some(read_to("3")), ..Change::default() };
+            let back = Change { position: Some(at(3)), ..Change::default() };
             for _ in 0..40 {
                 let late = world.store.plain().update(&key(n), &old.fence(), &back).await.unwrap();
                 assert!(matches!(late, Outcome::Conflict(_)), "{late:?}");

@@ -4,19 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kcl_core::leasing::{CheckpointError, LeasingError, PendingCheckpoint, Release};
-use kcl_core::{Position, metrics};
+use kcl_core::metrics;
 use kcl_lease::LeaseKey;
 use kcl_lease::store::StoreErrorKind;
 
-use crate::faults::Fault;
-use crate::world::{DURATION, World};
+use crate::faults::{Fault, UNCLEAR};
+use crate::world::{DURATION, World, at};
 
 const SECOND: Duration = Duration::from_secs(1);
-const UNCLEAR: StoreErrorKind = StoreErrorKind::Unavailable;
-
-fn at(sequence: u64) -> Position {
-    Position::at(sequence.to_string().parse().unwrap(), 0)
-}
 
 /// Writes of every kind: applied or not, half of the answers are lost.
 #[tokio::test(start_paused = true)]

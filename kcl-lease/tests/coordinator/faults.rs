@@ -26,6 +26,9 @@ pub(crate) enum Fault {
     Slow(Duration),
 }
 
+/// Whether the call had its effect is not known.
+pub(crate) const UNCLEAR: StoreErrorKind = StoreErrorKind::Unavailable;
+
 /// Which call of which worker; the name of the call, the change of an update, and how many calls the worker has made.
 pub(crate) type Rule = Box<dyn FnMut(&Call<'_>) -> Option<Fault> + Send>;
 

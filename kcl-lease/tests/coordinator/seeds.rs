@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
-use kcl_core::{Position, StartFrom};
-use kcl_lease::store::{Consistency, LeaseStore, StoreErrorKind};
+use kcl_core::StartFrom;
+use kcl_lease::store::{Consistency, LeaseStore};
 
-use crate::faults::Fault;
-use crate::world::{DURATION, World, id};
+use crate::faults::{Fault, UNCLEAR};
+use crate::world::{DURATION, World, at, id};
 
 const SECOND: Duration = Duration::from_secs(1);
-const UNCLEAR: StoreErrorKind = StoreErrorKind::Unavailable;
-
-fn at(sequence: u64) -> Position {
-    Position::at(sequence.to_string().parse().unwrap(), 0)
-}
 
 /// Seed 779: the checkpoint of a processor that had checkpointed already waited for the next renewal.
 #[tokio::test(start_paused = true)]

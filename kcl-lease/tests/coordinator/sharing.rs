@@ -7,13 +7,9 @@ use kcl_core::metrics;
 use kcl_core::{Position, StartFrom};
 use kcl_lease::store::{Change, LeaseStore, Outcome};
 
-use crate::world::{DURATION, Worker, World, id, key};
+use crate::world::{DURATION, Worker, World, at, id, key};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn at(sequence: u64) -> Position {
-    Position::at(sequence.to_string().parse().unwrap(), 0)
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_new_application_is_granted_its_shards_at_once() {

@@ -9,9 +9,9 @@ use kcl_core::leasing::{
     Grant, LeaseControl, LeaseEvent, LeaseTiming, Leases, LeasingError, Member,
 };
 use kcl_core::metrics::{Metric, MetricKind, Metrics};
-use kcl_core::{Clock, ShardId, StartFrom, Stream, StreamId, Tasks};
-use kcl_lease::store::Consistency;
-use kcl_lease::{Lease, LeaseKey, StoreLeases, store::LeaseStore};
+use kcl_core::{Clock, Position, ShardId, StartFrom, Stream, StreamId, Tasks};
+use kcl_lease::store::{Consistency, LeaseStore};
+use kcl_lease::{Lease, LeaseKey, StoreLeases};
 
 use crate::faults::Faulty;
 use crate::kinesis::Kinesis;
@@ -24,6 +24,11 @@ pub(crate) fn id(n: u32) -> ShardId {
 
 pub(crate) fn key(n: u32) -> LeaseKey {
     LeaseKey::single(id(n))
+}
+
+/// Everything up to this record is done.
+pub(crate) fn at(sequence: u64) -> Position {
+    Position::at(sequence.to_string().parse().unwrap(), 0)
 }
 
 pub(crate) fn stream(name: &str) -> Stream {

@@ -15,44 +15,30 @@ const RESTART: Duration = Duration::from_millis(1_000);
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
     let timing = &history.terms.timing;
-    let mut violations = Vec::new();
-    for tried in trials::of(history) {
-        let bound = match tried.trial {
-            Trial::Crash => timing.lease_duration + timing.scan_interval + CALLS,
-            Trial::Restart => {
-                let crashed = trials::turns(tried.events, Turn::Crashes);
-                let starts = trials::turns(tried.events, Turn::Starts);
-                match (crashed.first(), starts.first()) {
-                    (Some((died, _)), Some((started, _))) => {
-                        tried.events[*started].at - tried.events[*died].at + RESTART
-                    }
-                    _ => continue,
-                }
-            }
-            _ => continue,
-        };
-        for crash in trials::turns(tried.events, Turn::Crashes) {
-            violations.extend(trials::regranted(history, &tried, crash, bound, "L1"));
+    trials::regranted(history, Turn::Crashes, "L1", |tried| match tried.trial {
+        Trial::Crash => Some(timing.lease_duration + timing.scan_interval + CALLS),
+        Trial::Restart => {
+            let first = |turn| {
+                let (at, _) = *trials::turns(tried.events, turn).first()?;
+                Some(tried.events[at].at)
+            };
+            Some(first(Turn::Starts)? - first(Turn::Crashes)? + RESTART)
         }
-    }
-    violations
+        _ => None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use kcl_core::Position;
 
-    use super::super::testing::{ANA, BOB, made};
+    use super::super::testing::{ANA, made};
     use super::*;
     use crate::sim::history::What;
 
     #[test]
     fn a_dead_workers_shard_that_stays_alone_is_seen() {
-        let crash = |waits: u64| {
-            let died = made().taken(ANA).then(What::Tries(Trial::Crash));
-            let died = died.then(What::Process(ANA, Turn::Crashes)).waits(waits);
-            died.on(0, What::Granted(BOB, Position::TrimHorizon)).waits(20).then(What::Tried)
-        };
+        let crash = |waits| made().passes_on(Trial::Crash, Turn::Crashes, waits);
         assert_eq!(check(&crash(8).history), []);
         assert_eq!(check(&crash(14).history).len(), 1);
     }

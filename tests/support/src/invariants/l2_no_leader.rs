@@ -13,32 +13,19 @@ const CALLS: Duration = Duration::from_millis(750);
 pub(super) fn check(history: &History) -> Vec<Violation> {
     let timing = &history.terms.timing;
     let bound = timing.lease_duration + timing.scan_interval + CALLS;
-    let tries = trials::of(history);
-    let tries = tries.iter().filter(|tried| tried.trial == Trial::CrashAllButOne);
-    let crashes = tries.flat_map(|tried| {
-        let crashes = trials::turns(tried.events, Turn::Crashes);
-        crashes.into_iter().map(move |crash| (tried, crash))
-    });
-    crashes
-        .flat_map(|(tried, crash)| trials::regranted(history, tried, crash, bound, "L2"))
-        .collect()
+    trials::regranted(history, Turn::Crashes, "L2", |tried| {
+        (tried.trial == Trial::CrashAllButOne).then_some(bound)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use kcl_core::Position;
-
-    use super::super::testing::{ANA, BOB, made};
+    use super::super::testing::made;
     use super::*;
-    use crate::sim::history::What;
 
     #[test]
     fn a_shard_that_nobody_inherits_is_seen() {
-        let crash = |waits: u64| {
-            let died = made().taken(ANA).then(What::Tries(Trial::CrashAllButOne));
-            let died = died.then(What::Process(ANA, Turn::Crashes)).waits(waits);
-            died.on(0, What::Granted(BOB, Position::TrimHorizon)).waits(20).then(What::Tried)
-        };
+        let crash = |waits| made().passes_on(Trial::CrashAllButOne, Turn::Crashes, waits);
         assert_eq!(check(&crash(8).history), []);
         assert_eq!(check(&crash(14).history).len(), 1);
     }

@@ -61,11 +61,8 @@ fn is_move(event: &Event) -> bool {
 }
 
 fn rest(history: &History) -> Vec<Violation> {
-    let when = |wanted: fn(&What) -> bool| {
-        history.events.iter().find(|event| wanted(&event.what)).map(|event| event.at)
-    };
-    let drained = when(|what| matches!(what, What::Drained));
-    let over = when(|what| matches!(what, What::Stopping | What::Tries(_)));
+    let drained = history.first(|what| matches!(what, What::Drained));
+    let over = history.first(|what| matches!(what, What::Stopping | What::Tries(_)));
     let (Some(drained), Some(over)) = (drained, over) else {
         return Vec::new();
     };

@@ -30,14 +30,11 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
 }
 
 fn heals(history: &History) -> Vec<Violation> {
-    let when = |wanted: fn(&What) -> bool| {
-        history.events.iter().find(|event| wanted(&event.what)).map(|event| event.at)
-    };
-    let Some(healed) = when(|what| matches!(what, What::Healed)) else {
+    let Some(healed) = history.first(|what| matches!(what, What::Healed)) else {
         return Vec::new();
     };
     let bound = history.terms.heal_bound.as_secs();
-    match when(|what| matches!(what, What::Drained)) {
+    match history.first(|what| matches!(what, What::Drained)) {
         Some(drained) if drained - healed <= history.terms.heal_bound => Vec::new(),
         Some(drained) => {
             let took = (drained - healed).as_secs();

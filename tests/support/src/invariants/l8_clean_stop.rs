@@ -13,11 +13,9 @@ const CALLS: Duration = Duration::from_secs(1);
 pub(super) fn check(history: &History) -> Vec<Violation> {
     let mut violations = stops_clean(history);
     let bound = history.terms.timing.scan_interval + CALLS;
-    for tried in trials::of(history).iter().filter(|tried| tried.trial == Trial::Stop) {
-        for asked in trials::turns(tried.events, Turn::IsAskedToStop) {
-            violations.extend(trials::regranted(history, tried, asked, bound, "L8"));
-        }
-    }
+    violations.extend(trials::regranted(history, Turn::IsAskedToStop, "L8", |tried| {
+        (tried.trial == Trial::Stop).then_some(bound)
+    }));
     violations
 }
 
@@ -59,16 +57,12 @@ fn stops_clean(history: &History) -> Vec<Violation> {
 mod tests {
     use kcl_core::Position;
 
-    use super::super::testing::{ANA, BOB, at, lease, made};
+    use super::super::testing::{ANA, at, lease, made};
     use super::*;
 
     #[test]
     fn freed_shards_that_nobody_takes_are_seen() {
-        let stop = |waits: u64| {
-            let tried = made().taken(ANA).then(What::Tries(Trial::Stop));
-            let asked = tried.then(What::Process(ANA, Turn::IsAskedToStop)).waits(waits);
-            asked.on(0, What::Granted(BOB, Position::TrimHorizon)).waits(9).then(What::Tried)
-        };
+        let stop = |waits| made().passes_on(Trial::Stop, Turn::IsAskedToStop, waits);
         assert_eq!(check(&stop(1).history), []);
         assert_eq!(check(&stop(4).history).len(), 1);
     }

@@ -123,16 +123,24 @@ fn undone(history: &History) -> BTreeSet<(&ShardId, &Position)> {
             What::Put(seen) if !may_skip(*at) => {
                 undone.insert((shard, &seen.position));
             }
-            What::Done(_, first, last) => {
-                let done: Vec<_> = undone.range((shard, first)..=(shard, last)).copied().collect();
-                for record in done {
-                    undone.remove(&record);
-                }
-            }
+            What::Done(_, first, last) => settle(&mut undone, shard, first, last),
             _ => {}
         }
     }
     undone
+}
+
+/// Takes out what is done: the records of a shard from the first position to the last.
+fn settle<'a>(
+    undone: &mut BTreeSet<(&'a ShardId, &'a Position)>,
+    shard: &'a ShardId,
+    first: &'a Position,
+    last: &'a Position,
+) {
+    let done: Vec<_> = undone.range((shard, first)..=(shard, last)).copied().collect();
+    for record in done {
+        undone.remove(&record);
+    }
 }
 
 /// A record of these events that is not done at this time though it was put `grace` before: its shard, and when it was put.

@@ -8,14 +8,14 @@ use crate::sim::history::{History, What, short};
 use crate::sim::schedule::Start;
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
-    let drained = history.events.iter().find(|event| matches!(event.what, What::Drained));
+    let drained = history.first(|what| matches!(what, What::Drained));
     let (Some(drained), false) = (drained, history.terms.start == Start::TrimHorizon) else {
         return Vec::new(); // what never heals is L5's
     };
     let skipped: BTreeSet<_> = undone(history).into_iter().collect();
     let put_before = |event: &&crate::sim::history::Event| match (&event.shard, &event.what) {
         (Some(shard), What::Put(seen)) => {
-            event.at < drained.at && skipped.contains(&(shard, &seen.position))
+            event.at < drained && skipped.contains(&(shard, &seen.position))
         }
         _ => false,
     };

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use kcl_core::{Position, ShardId};
 use kcl_lease::Lease;
 
-use super::Violation;
+use super::{Violation, settle};
 use crate::sim::history::{History, What, short};
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
@@ -34,12 +34,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             What::Put(seen) if !may_skip(event.at) => {
                 undone.insert((shard, &seen.position));
             }
-            What::Done(_, first, last) => {
-                let done: Vec<_> = undone.range((shard, first)..=(shard, last)).copied().collect();
-                for record in done {
-                    undone.remove(&record);
-                }
-            }
+            What::Done(_, first, last) => settle(&mut undone, shard, first, last),
             What::Delivered(life, _) => {
                 let parents = shards.get(shard).map(|(parents, _)| *parents).unwrap_or_default();
                 let is_read = |parent: &ShardId| {

@@ -7,8 +7,8 @@ use kcl_core::{HashRange, Position, ShardId, WorkerId};
 use kcl_lease::{Lease, LeaseKey};
 
 use crate::sim::HEAL_BOUND;
-use crate::sim::history::{Event, History, Life, Seen, Terms, What, Write};
-use crate::sim::schedule::{Checkpoints, Start};
+use crate::sim::history::{Event, History, Life, Seen, Terms, Turn, What, Write};
+use crate::sim::schedule::{Checkpoints, Start, Trial};
 
 pub(super) const ANA: Life = Life { worker: 1, life: 1 };
 pub(super) const BOB: Life = Life { worker: 2, life: 1 };
@@ -97,6 +97,13 @@ impl Made {
     /// So many seconds pass.
     pub(super) fn waits(self, seconds: u64) -> Self {
         (0..seconds).fold(self, |made, _| made.then(What::Weather("fine".into())))
+    }
+
+    /// A trial in which ANA, who owns shard 0, takes a turn; BOB is granted the shard so many seconds and one later.
+    pub(super) fn passes_on(self, trial: Trial, turn: Turn, waits: u64) -> Self {
+        let turned = self.taken(ANA).then(What::Tries(trial)).then(What::Process(ANA, turn));
+        let granted = turned.waits(waits).on(0, What::Granted(BOB, Position::TrimHorizon));
+        granted.waits(20).then(What::Tried)
     }
 
     /// The lease of another shard is taken.

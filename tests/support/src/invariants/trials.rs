@@ -77,9 +77,25 @@ pub(super) fn turns(events: &[Event], wanted: Turn) -> Vec<(usize, Life)> {
     events.iter().enumerate().filter_map(turn).collect()
 }
 
-/// A violation for each shard that `life` owned before its turn at place `at` of the trial, and that no other process was
-/// granted within `bound` of it.
+/// A violation for each shard that a process owned before it took this turn in a trial, and that no other process was granted
+/// within the trial's bound. Trials without a bound are not looked at.
 pub(super) fn regranted(
+    history: &History,
+    turn: Turn,
+    invariant: &'static str,
+    bound: impl Fn(&Tried<'_>) -> Option<Duration>,
+) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for tried in of(history) {
+        let Some(bound) = bound(&tried) else { continue };
+        for process in turns(tried.events, turn) {
+            violations.extend(not_regranted(history, &tried, process, bound, invariant));
+        }
+    }
+    violations
+}
+
+fn not_regranted(
     history: &History,
     tried: &Tried<'_>,
     (at, life): (usize, Life),

@@ -316,7 +316,7 @@ impl Crew {
             .processor(move |_| SimProcessor::new(of_processor.clone(), life, processor_seed))
             .worker_id(worker_id(life))
             .timing(world.timing)
-            .memory_budget(world.budget())
+            .memory_budget(world.settings.budget())
             .clock(Clock::starting_at(skewed(world, life, &mut rng)))
             .seed(rng.u64(..))
             .tasks(tasks.clone())

@@ -179,11 +179,10 @@ impl History {
     /// begun.
     #[must_use]
     pub fn begins(&self) -> Option<Duration> {
-        let is_ready = |event: &&Event| matches!(event.what, What::Process(_, Turn::IsReady));
         match self.terms.start {
             Start::TrimHorizon => Some(Duration::ZERO),
             Start::After(span) => Some(span),
-            Start::Latest => self.events.iter().find(is_ready).map(|event| event.at),
+            Start::Latest => self.first(|what| matches!(what, What::Process(_, Turn::IsReady))),
         }
     }
 
@@ -193,11 +192,10 @@ impl History {
         move |at| begins.is_none_or(|begins| at < begins)
     }
 
-    /// The events from this one on, if it happened.
+    /// When the first event like this happened, if one did.
     #[must_use]
-    pub fn since(&self, wanted: fn(&What) -> bool) -> &[Event] {
-        let at = self.events.iter().position(|event| wanted(&event.what));
-        &self.events[at.unwrap_or(self.events.len())..]
+    pub fn first(&self, wanted: fn(&What) -> bool) -> Option<Duration> {
+        self.events.iter().find(|event| wanted(&event.what)).map(|event| event.at)
     }
 
     /// Every shard with its parents and hash keys.

@@ -170,7 +170,7 @@ impl World {
             heal_bound: HEAL_BOUND,
             start: schedule.settings.start,
             checkpoint: schedule.settings.checkpoint,
-            budget: budget(&schedule.settings),
+            budget: schedule.settings.budget(),
         };
         let table = match tier {
             Tier::Port => Table::Memory(MemoryTable::default()),
@@ -206,10 +206,6 @@ impl World {
         }
     }
 
-    fn budget(&self) -> usize {
-        budget(&self.settings)
-    }
-
     /// Remembers which record a payload is.
     fn learn_strange(&self, payload: Vec<u8>, key: u32, nth: u64) {
         let mut strange = self.strange.lock().unwrap_or_else(PoisonError::into_inner);
@@ -224,11 +220,6 @@ impl World {
 
 /// When the emulator's world begins, in seconds since the epoch.
 const BASE: u64 = 1_700_000_000;
-
-/// A tight budget where records are large: a call, and what one stuck shard holds.
-fn budget(settings: &Settings) -> usize {
-    (if settings.large { 30 } else { 256 }) * 1024 * 1024
-}
 
 #[expect(clippy::expect_used, reason = "constants that keep AWS's rules")]
 fn stream() -> Stream {

@@ -25,7 +25,7 @@ fn most_shards(world: &World) -> usize {
 }
 
 impl Operators {
-    /// Splits an open shard, or merges it with the next one if there is one. Returns the shards that it closed.
+    /// Splits an open shard, or merges it with the next one if there is one.
     pub(crate) fn reshard(&mut self, world: &World, pick: u32, merge: bool) {
         let mut open = world.shards(ShardFilter::AtLatest).unwrap_or_default();
         if self.known.len() >= most_shards(world) || open.is_empty() {
@@ -88,14 +88,14 @@ impl Operators {
     }
 
     /// Deletes a lease, whatever its state.
-    pub(crate) async fn delete_lease(&mut self, world: &World, pick: u32) {
+    pub(crate) async fn delete_lease(&self, world: &World, pick: u32) {
         if let Some(lease) = any_lease(world, pick, |_| true).await {
             world.table.delete(world, &lease).await;
         }
     }
 
     /// Deletes the lease of an open shard.
-    pub(crate) async fn delete_open_lease(&mut self, world: &World, pick: u32) {
+    pub(crate) async fn delete_open_lease(&self, world: &World, pick: u32) {
         let open = |lease: &Lease| !self.is_closed(lease.key.shard());
         if let Some(lease) = any_lease(world, pick, open).await {
             world.table.delete(world, &lease).await;
@@ -103,7 +103,7 @@ impl Operators {
     }
 
     /// Frees a lease that has progressed and sets its checkpoint back to the beginning of the shard.
-    pub(crate) async fn rewind(&mut self, world: &World, pick: u32) {
+    pub(crate) async fn rewind(&self, world: &World, pick: u32) {
         let progressed = |lease: &Lease| lease.position.has_progressed();
         if let Some(lease) = any_lease(world, pick, progressed).await {
             world.table.rewind(world, &lease).await;

@@ -247,6 +247,12 @@ impl Schedule {
 }
 
 impl Settings {
+    /// The memory budget of each worker, in bytes; tight where records are large: a call, and what one stuck shard holds.
+    #[must_use]
+    pub fn budget(&self) -> usize {
+        (if self.large { 30 } else { 256 }) * 1024 * 1024
+    }
+
     fn draw(rng: &mut fastrand::Rng) -> Self {
         let start = match rng.u32(0..10) {
             0..6 => Start::TrimHorizon,
