@@ -130,7 +130,8 @@ impl LeaseControl for Control {
         tokio::select! {
             biased;
             unfreed = leave => unfreed,
-            () = self.clock.sleep_until(deadline) => self.held.load(Ordering::SeqCst),
+            // What is still under way may leave a lease behind.
+            () = self.clock.sleep_until(deadline) => self.held.load(Ordering::SeqCst).max(1),
         }
     }
 }

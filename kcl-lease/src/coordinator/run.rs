@@ -13,8 +13,8 @@ use super::surveys::SurveyTime;
 use super::take::Taker;
 use super::{Control, Message, Streams, Survey};
 use crate::assign;
-use crate::keeper::{Gone, Keeper, Keeping};
-use crate::store::{Consistency, Scan, StoreError, StoreErrorKind};
+use crate::keeper::{Keeper, Keeping};
+use crate::store::{Change, Consistency, Outcome, Scan, StoreError, StoreErrorKind};
 use crate::sync::{self, Listing};
 use crate::view::View;
 use crate::{Lease, LeaseKey};
@@ -302,16 +302,37 @@ impl Coordinator {
         for keeper in self.held.values() {
             keeper.leave().await;
         }
-        let mut unfreed = 0;
         while !self.held.is_empty() {
             let Some(message) = messages.recv().await else {
                 break;
             };
             if let Message::Exited(exit) = message {
-                unfreed += usize::from(matches!(exit.gone, Gone::Silent | Gone::TableMissing));
                 // A missing table changes nothing for a worker that leaves.
                 let _ = self.exited(*exit);
             }
+        }
+        self.disown().await
+    }
+
+    /// Frees what still carries this worker's name though it was lost, so that peers need not wait until that expires; returns
+    /// how many could not be freed.
+    async fn disown(&self) -> usize {
+        let me = Some(&self.member.worker);
+        let claimed = |lease: &&Lease| lease.owner.as_ref() == me && !lease.has_ended();
+        let own: Vec<_> = self.view.leases().filter(claimed).collect();
+        let change = Change { owner: Some(None), ..Change::default() };
+        let until = self.member.clock.now() + self.member.timing.renew_interval;
+        let mut unfreed = own.len();
+        for lease in own {
+            // What is told when the time to leave is over.
+            self.control.held.store(unfreed, Ordering::SeqCst);
+            let fence = lease.fence();
+            let freed = match self.keeping.calls.update(&lease.key, &fence, &change, until).await {
+                Ok(Outcome::Applied | Outcome::Missing) => true,
+                Ok(Outcome::Conflict(Some(current))) => current.owner.as_ref() != me,
+                Ok(Outcome::Conflict(None)) | Err(_) => false,
+            };
+            unfreed -= usize::from(freed);
         }
         unfreed
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use kcl_core::leasing::Release;
 use kcl_core::metrics;
 use kcl_core::{Position, StartFrom};
-use kcl_lease::store::{Change, LeaseStore, Outcome};
+use kcl_lease::store::{Change, LeaseStore, Outcome, StoreErrorKind};
 
+use crate::faults::Fault;
 use crate::world::{DURATION, Worker, World, at, id, key};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -155,12 +156,34 @@ async fn leaving_frees_everything_and_others_start_at_once() {
     assert!(world.trace().iter().any(|line| line.ends_with("a left")));
 }
 
+/// Whether the table is back when the worker leaves, and how many leases it could not free.
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_for_silence_is_freed_by_leaving() {
+    for (is_back, unfreed) in [(true, 0), (false, 1)] {
+        let world = World::new(1);
+        let a = world.worker("a").await;
+        world.until(SECOND, || a.count() == 1).await;
+        a.control.stop_taking();
+        let grant = a.grant(0);
+        world.store.rule(|call| {
+            let writes = call.operation == "UpdateItem";
+            writes.then_some(Fault::Before(StoreErrorKind::Throttled))
+        });
+        world.until(2 * DURATION, || grant.lease.lost().is_cancelled()).await;
+        if is_back {
+            world.store.rule(|_| None);
+        }
+        assert_eq!(a.control.leave(world.clock.now() + SECOND).await, unfreed);
+        assert_eq!(world.lease(0).await.owner.is_none(), is_back);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn leaving_ends_at_its_deadline() {
     let world = World::new(3);
     let a = world.worker("a").await;
     world.until(SECOND, || a.count() == 3).await;
-    world.store.rule(|_| Some(crate::faults::Fault::Hang));
+    world.store.rule(|_| Some(Fault::Hang));
     let begun = world.clock.now();
     assert_eq!(a.control.leave(begun + SECOND).await, 3);
     assert_eq!(world.clock.now() - begun, SECOND);

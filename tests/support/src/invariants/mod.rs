@@ -27,7 +27,14 @@ mod s14_aggregates;
 mod s15_no_repeat;
 mod s16_memory;
 mod s17_quota;
+mod s19_no_needless_loss;
 mod s1_no_gap;
+mod s20_no_early_take;
+mod s21_one_consumer;
+mod s22_true_stop;
+mod s23_durable_progress;
+mod s24_take_is_used;
+mod s25_passed;
 mod s2_own_work;
 mod s3_monotone;
 mod s4_fenced;
@@ -78,7 +85,7 @@ impl fmt::Display for Violation {
 
 type Check = fn(&History) -> Vec<Violation>;
 
-const ALL: [Check; 26] = [
+const ALL: [Check; 33] = [
     s1_no_gap::check,
     s2_own_work::check,
     s3_monotone::check,
@@ -96,6 +103,13 @@ const ALL: [Check; 26] = [
     s15_no_repeat::check,
     s16_memory::check,
     s17_quota::check,
+    s19_no_needless_loss::check,
+    s20_no_early_take::check,
+    s21_one_consumer::check,
+    s22_true_stop::check,
+    s23_durable_progress::check,
+    s24_take_is_used::check,
+    s25_passed::check,
     l1_crash::check,
     l2_no_leader::check,
     l3_children::check,

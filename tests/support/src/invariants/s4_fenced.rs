@@ -38,7 +38,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
 }
 
 /// The ids under which a process was started while an earlier one had not ended.
-fn twins(history: &History) -> BTreeSet<u32> {
+pub(super) fn twins(history: &History) -> BTreeSet<u32> {
     let (mut lives, mut twins) = (BTreeSet::new(), BTreeSet::new());
     for event in &history.events {
         match event.what {
@@ -70,6 +70,11 @@ fn judge(write: &Write, by: Life, holder: Option<Life>) -> Option<&'static str> 
         return Some("did not count up");
     }
     let takes = owns(after, by);
+    // What an earlier process of its id has left.
+    let is_left = holder.is_none_or(|holder| holder.worker == by.worker && holder.life < by.life);
+    if is_left && owns(before, by) && after.owner.is_none() && after.position == before.position {
+        return None;
+    }
     match holder {
         Some(holder) if holder.worker == by.worker && holder.life > by.life => {
             Some("wrote after a later process of the same id had taken the lease")

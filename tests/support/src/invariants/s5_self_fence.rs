@@ -1,5 +1,5 @@
 //! S5, the holder gives up first: nothing is handed out later than lease duration less margin after the start of the last
-//! write by which the process held the lease.
+//! write by which the process held the lease. (Processes that live under one id at once cannot tell their writes apart.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,10 +7,12 @@ use std::time::Duration;
 use kcl_core::ShardId;
 
 use super::Violation;
+use super::s4_fenced::twins;
 use crate::sim::history::{History, Life, What};
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
+    let twins = twins(history);
     let valid_for = history.terms.timing.lease_duration - history.terms.timing.fence_margin;
     let mut valid: BTreeMap<(&ShardId, Life), Duration> = BTreeMap::new();
     for event in &history.events {
@@ -25,7 +27,11 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 }
             }
             What::Delivered(life, _) => {
-                let until = valid.get(&(shard, *life)).copied().unwrap_or_default();
+                let lives =
+                    if twins.contains(&life.worker) { 0..=u32::MAX } else { life.life..=life.life };
+                let of = |number: &u32| (shard, Life { life: *number, ..*life });
+                let writes = valid.range(of(lives.start())..=of(lives.end()));
+                let until = writes.map(|(_, until)| *until).max().unwrap_or_default();
                 if event.at > until {
                     let what = format!(
                         "{life} hands out records; its lease was good until {:.3} s",

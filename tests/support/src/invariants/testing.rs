@@ -25,6 +25,7 @@ pub(super) fn made() -> Made {
         start: Start::TrimHorizon,
         checkpoint: Checkpoints::Automatic,
         budget: 10 * 1024 * 1024,
+        limited: false,
     };
     Made { history: History::new(terms) }
 }

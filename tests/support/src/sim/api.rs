@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::World;
 use super::gauges::Gauges;
 use super::history::{Life, What};
+use super::lies::Lies;
 use super::weather::Fate;
 
 /// Kinesis as one process reaches it.
@@ -28,11 +29,12 @@ pub(crate) struct SimKinesis {
     gauges: Arc<Gauges>,
     /// The shards of the iterators in use.
     iterators: Mutex<BTreeMap<String, ShardId>>,
+    lies: Lies,
 }
 
 impl SimKinesis {
     pub(crate) fn new(world: Arc<World>, life: Life, gauges: Arc<Gauges>) -> Self {
-        Self { world, life, gauges, iterators: Mutex::default() }
+        Self { world, life, gauges, iterators: Mutex::default(), lies: Lies::default() }
     }
 
     fn iterators(&self) -> MutexGuard<'_, BTreeMap<String, ShardId>> {
@@ -134,7 +136,8 @@ impl KinesisApi for SimKinesis {
         const OPERATION: &str = "GetRecords";
         let shard = self.iterators().get(&iterator.0).cloned();
         self.reach(OPERATION, shard.as_ref()).await?;
-        if self.odd("Kinesis says the iterator has expired") {
+        let expires = || self.odd("Kinesis says the iterator has expired");
+        if self.lies.expired(&iterator.0, expires) {
             return Err(ApiError::new(OPERATION, ApiErrorKind::ExpiredIterator, "simulated"));
         }
         let page = self.world.emulator.with_kinesis(|kinesis, now| {
@@ -143,7 +146,7 @@ impl KinesisApi for SimKinesis {
                 .and_then(|page| convert(&page, &self.gauges))
         });
         let mut page = page?;
-        if let (Some(shard), Some(next)) = (shard, &page.next) {
+        if let (Some(shard), Some(next)) = (shard.clone(), &page.next) {
             let mut iterators = self.iterators();
             iterators.remove(&iterator.0);
             iterators.insert(next.0.clone(), shard);
@@ -151,7 +154,8 @@ impl KinesisApi for SimKinesis {
         // The body comes when it comes.
         tokio::time::sleep(self.world.weather.millis(1, 20)).await;
         // Also where records are left: a reply that lies about the end.
-        if self.odd("Kinesis leaves out the iterator or children") {
+        let lie = || self.odd("Kinesis leaves out the iterator or children");
+        if self.lies.false_end(shard.as_ref(), lie, || self.world.weather.coin()) {
             page.next = None;
             page.children.truncate(usize::from(page.children.len() > 1));
         }

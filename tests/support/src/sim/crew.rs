@@ -1,5 +1,6 @@
 //! The workers: processes that start, crash, stall, resume, and stop.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::World;
 use super::api::SimKinesis;
+use super::calls::Calls;
 use super::gauges::Gauges;
 use super::history::{Life, Turn, What};
 use super::processor::SimProcessor;
@@ -34,6 +36,8 @@ struct Slot {
     state: State,
     /// What comes after this process.
     then: Then,
+    /// It may hold one lease only.
+    limited: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +142,29 @@ impl Crew {
             let life = slot.life;
             self.world.log.note(What::Process(life, Turn::Stalls));
         }
+    }
+
+    /// A process is stopped by its host just after it sends its next write, and goes on later.
+    pub(crate) fn stall_writing(&mut self, pick: u32, span: Duration) {
+        let Some(slot) = self.up(pick) else {
+            return;
+        };
+        let (life, tasks) = (slot.life, slot.tasks.clone());
+        let sent = self.world.weather.tell_of_write(life);
+        let world = self.world.clone();
+        self.world.tasks.spawn(async move {
+            if sent.await.is_err() || tasks.is_empty() {
+                return;
+            }
+            world.log.note(What::Process(life, Turn::Stalls));
+            tasks.stall();
+            let until = world.log.elapsed() + span;
+            while world.log.elapsed() < until && !world.weather.has_healed() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            world.log.note(What::Process(life, Turn::Resumes));
+            tasks.resume();
+        });
     }
 
     /// A process is stopped by its host and another one is started under its id; the first goes on later, for a few seconds.
@@ -279,6 +306,12 @@ impl Crew {
         let gauges = Arc::new(Gauges::new(life, world.log.clone()));
         let of_observer = world.clone();
         let (of_processor, processor_seed) = (world.clone(), rng.u64(..));
+        let calls = Calls::new(life, world.log.clone());
+        // Others must be there to take the rest.
+        let is_there = |slot: &Slot| !matches!(slot.state, State::Down { .. } | State::Gone);
+        let limited = world.settings.limited
+            && life.worker.is_multiple_of(2)
+            && self.slots.iter().any(|slot| is_there(slot) && !slot.limited);
         let failure = match world.settings.attempts {
             Some(attempts) => FailurePolicy::attempts(attempts),
             None => FailurePolicy::forever(),
@@ -313,7 +346,9 @@ impl Crew {
             }
         };
         let worker = worker
-            .processor(move |_| SimProcessor::new(of_processor.clone(), life, processor_seed))
+            .processor(move |_| {
+                SimProcessor::new(of_processor.clone(), life, calls.clone(), processor_seed)
+            })
             .worker_id(worker_id(life))
             .timing(world.timing)
             .memory_budget(world.settings.budget())
@@ -322,9 +357,9 @@ impl Crew {
             .tasks(tasks.clone())
             .on_failure(failure)
             .checkpoint(checkpoint)
-            .observer(move |event| observe(&of_observer, life, &gauges, event))
-            .build()
-            .expect("valid settings");
+            .observer(move |event| observe(&of_observer, life, &gauges, event));
+        let worker = if limited { worker.max_leases(NonZeroU32::MIN) } else { worker };
+        let worker = worker.build().expect("valid settings");
         world.log.note(What::Process(life, Turn::Starts));
         let (stopped, flag, world) = (stop.clone(), Arc::clone(&finished), world.clone());
         tasks.spawn(async move {
@@ -337,7 +372,7 @@ impl Crew {
             world.log.note(What::Finished(life, how));
             AtomicBool::store(&flag, true, Ordering::SeqCst);
         });
-        Slot { life, tasks, stop, finished, state: State::Up, then: REPLACED }
+        Slot { life, tasks, stop, finished, state: State::Up, then: REPLACED, limited }
     }
 }
 

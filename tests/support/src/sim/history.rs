@@ -72,6 +72,12 @@ pub enum What {
     Done(Life, Position, Position),
     /// The processor failed.
     Failed(Life, &'static str),
+    /// The processor's `shard_ended` returned `Ok`.
+    SawTheEnd(Life),
+    /// The processor asked for a checkpoint here, and was told that it is durable.
+    Checkpointed(Life, Position),
+    /// A call into the processor of the shard began while another one of the same process had not ended.
+    Overlaps(Life),
     /// The process asked where to read the shard.
     Reads(Life),
     /// The process called this operation (of the shard, if it names one) so often within a second, more often than before.
@@ -166,6 +172,8 @@ pub struct Terms {
     pub checkpoint: Checkpoints,
     /// The memory budget of each worker, in bytes.
     pub budget: usize,
+    /// Some workers may hold one lease only.
+    pub limited: bool,
 }
 
 impl History {

@@ -27,9 +27,11 @@ use kcl_emulator::{Emulator, EmulatorClock, Limits};
 use serde_json::json;
 
 mod api;
+mod calls;
 mod crew;
 mod gauges;
 pub mod history;
+mod lies;
 mod log;
 mod operators;
 mod play;
@@ -171,6 +173,7 @@ impl World {
             start: schedule.settings.start,
             checkpoint: schedule.settings.checkpoint,
             budget: schedule.settings.budget(),
+            limited: schedule.settings.limited,
         };
         let table = match tier {
             Tier::Port => Table::Memory(MemoryTable::default()),

@@ -125,6 +125,7 @@ impl Cast {
             Act::Scale { percent } => operators.scale(world, percent),
             Act::Crash { pick, pause, same_id } => crew.crash(pick, pause, same_id),
             Act::Stall { pick, span } => crew.stall(pick, span),
+            Act::StallWriting { pick, span } => crew.stall_writing(pick, span),
             Act::Zombie { pick, span } => crew.zombie(pick, span),
             Act::Stop { pick, pause, same_id } => crew.stop(pick, pause, same_id),
             Act::Join => crew.join(),
@@ -133,6 +134,10 @@ impl Cast {
                 let what = format!("{service:?} is away for {}", who(worker));
                 world.log.note(What::Weather(what));
                 world.weather.outage(worker, service, now + span);
+            }
+            Act::LateThenSilent { pick, late, silent } => {
+                let worker = crew.anyone(pick);
+                world.weather.late_then_silent(worker, late, silent);
             }
             Act::Expire { pick, span } => {
                 let worker = worker(pick);

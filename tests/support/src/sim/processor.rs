@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kcl_core::{Batch, Record, RecordProcessor, ShardContext};
 
 use super::World;
+use super::calls::Calls;
 use super::history::{Life, Seen, What};
 use super::schedule::Checkpoints;
 use super::weather::Mood;
@@ -13,6 +14,7 @@ use super::weather::Mood;
 pub(crate) struct SimProcessor {
     world: Arc<World>,
     life: Life,
+    calls: Calls,
     rng: fastrand::Rng,
 }
 
@@ -22,8 +24,8 @@ pub(crate) struct SimProcessor {
 pub(crate) struct Planned;
 
 impl SimProcessor {
-    pub(crate) fn new(world: Arc<World>, life: Life, seed: u64) -> Self {
-        Self { world, life, rng: fastrand::Rng::with_seed(seed) }
+    pub(crate) fn new(world: Arc<World>, life: Life, calls: Calls, seed: u64) -> Self {
+        Self { world, life, calls, rng: fastrand::Rng::with_seed(seed) }
     }
 
     async fn act(&self, shard: &ShardContext) -> Result<(), Planned> {
@@ -59,12 +61,18 @@ impl SimProcessor {
         self.world.log.on(shard.shard_id(), done);
         let checkpointer = shard.checkpointer();
         // A checkpoint that is not made is made by a later one, or the records come again.
-        if self.rng.bool() {
-            let _ = checkpointer.checkpoint_at(last).await;
+        let made = if self.rng.bool() {
+            checkpointer.checkpoint_at(last).await.is_ok()
         } else if let Ok(prepared) = checkpointer.prepare_at(last, None).await
             && self.rng.u32(0..4) > 0
         {
-            let _ = prepared.commit().await;
+            prepared.commit().await.is_ok()
+        } else {
+            false
+        };
+        if made {
+            let durable = What::Checkpointed(self.life, last.position());
+            self.world.log.on(shard.shard_id(), durable);
         }
     }
 
@@ -77,6 +85,7 @@ impl RecordProcessor for SimProcessor {
     type Error = Planned;
 
     async fn initialize(&mut self, shard: &mut ShardContext) -> Result<(), Planned> {
+        let _running = self.calls.begin(shard.shard_id());
         self.act(shard).await
     }
 
@@ -86,6 +95,7 @@ impl RecordProcessor for SimProcessor {
         shard: &mut ShardContext,
     ) -> Result<(), Planned> {
         let id = shard.shard_id().clone();
+        let _running = self.calls.begin(&id);
         let delivered = batch.iter().filter_map(|record| self.world.seen(record)).collect();
         self.world.log.on(&id, What::Delivered(self.life, delivered));
         if self.is_manual() && self.rng.bool() {
@@ -104,10 +114,14 @@ impl RecordProcessor for SimProcessor {
     }
 
     async fn shard_ended(&mut self, shard: &mut ShardContext) -> Result<(), Planned> {
-        self.act(shard).await
+        let _running = self.calls.begin(shard.shard_id());
+        self.act(shard).await?;
+        self.world.log.on(shard.shard_id(), What::SawTheEnd(self.life));
+        Ok(())
     }
 
     async fn shutdown_requested(&mut self, shard: &mut ShardContext) -> Result<(), Planned> {
+        let _running = self.calls.begin(shard.shard_id());
         if self.is_manual() {
             shard.checkpointer().checkpoint().await.map_err(|_| Planned)?;
         }

@@ -92,6 +92,9 @@ fn describe(what: &What, name: &dyn Fn(&Position) -> String) -> String {
         }
         What::Done(life, first, last) => format!("{life} done {}..{}", name(first), name(last)),
         What::Failed(life, how) => format!("{life} processor {how}"),
+        What::SawTheEnd(life) => format!("{life} processor has seen the end"),
+        What::Checkpointed(life, at) => format!("{life} is told that {} is durable", name(at)),
+        What::Overlaps(life) => format!("{life} calls the processor a second time at once"),
         What::Reads(life) => format!("{life} asks for an iterator"),
         What::Rate(life, operation, calls) => {
             format!("{life} {operation}: {calls} within a second")

@@ -44,6 +44,8 @@ pub struct Settings {
     pub attempts: Option<u32>,
     /// Some records carry hundreds of kilobytes, and workers have the smallest memory budget.
     pub large: bool,
+    /// Some workers may hold one lease only.
+    pub limited: bool,
 }
 
 /// Where the application begins.
@@ -80,6 +82,8 @@ pub enum Act {
     Crash { pick: u32, pause: Duration, same_id: bool },
     /// A process is stopped by its host, and goes on later as if nothing had been.
     Stall { pick: u32, span: Duration },
+    /// A process is stopped by its host just after it sends its next write, and goes on later.
+    StallWriting { pick: u32, span: Duration },
     /// While a process is stopped by its host another one starts under its id; the first goes on, and is killed soon.
     Zombie { pick: u32, span: Duration },
     /// A worker is asked to stop, and another one starts after the pause.
@@ -88,6 +92,8 @@ pub enum Act {
     Join,
     /// One worker, or nobody, reaches a service.
     Outage { pick: Option<u32>, service: Service, span: Duration },
+    /// The next write of one worker is under way for so long, and then the lease table does not answer that worker.
+    LateThenSilent { pick: u32, late: Duration, silent: Duration },
     /// The credentials of one worker, or of all, are not accepted.
     Expire { pick: Option<u32>, span: Duration },
     /// An operator deletes a lease.
@@ -172,9 +178,11 @@ impl Schedule {
             if now >= heals_at {
                 break;
             }
-            acts.extend(Act::draw(&mut rng, operators).map(|act| (now, act)));
+            acts.extend(Act::draw(&mut rng, settings.lease, operators).map(|act| (now, act)));
         }
-        let trials = (0..rng.usize(0..4)).map(|_| Trial::draw(&mut rng, &settings)).collect();
+        let trials = (0..rng.usize(0..4)).map(|_| Trial::draw(&mut rng, &settings));
+        // Bounds of time and balance are for fleets in which everybody takes a share.
+        let trials = if settings.limited { Vec::new() } else { trials.collect() };
         Self { seed, settings, climate, acts, heals_at, trials }
     }
 
@@ -263,7 +271,7 @@ impl Settings {
             lease: Duration::from_secs([3, 10, 10, 20][rng.usize(0..4)]),
             workers: rng.u32(1..=4),
             shards: rng.u32(1..=4),
-            page: [50, 200, 1_000, 10_000][rng.usize(0..4)],
+            page: [10, 50, 200, 1_000, 10_000][rng.usize(0..5)],
             start,
             checkpoint: match rng.u32(0..6) {
                 0 => Checkpoints::Manual,
@@ -271,6 +279,7 @@ impl Settings {
             },
             attempts: (rng.u32(0..6) == 0).then(|| rng.u32(2..6)),
             large: rng.u32(0..24) == 0,
+            limited: rng.u32(0..16) == 0,
         }
     }
 }
@@ -286,12 +295,13 @@ impl Default for Settings {
             checkpoint: Checkpoints::Automatic,
             attempts: None,
             large: false,
+            limited: false,
         }
     }
 }
 
 impl Act {
-    fn draw(rng: &mut fastrand::Rng, operators: bool) -> Option<Self> {
+    fn draw(rng: &mut fastrand::Rng, lease: Duration, operators: bool) -> Option<Self> {
         let millis = |rng: &mut fastrand::Rng, from, to| Duration::from_millis(rng.u64(from..to));
         let service = |rng: &mut fastrand::Rng| {
             if rng.bool() { Service::Store } else { Service::Kinesis }
@@ -323,6 +333,13 @@ impl Act {
             90..92 if operators => Self::DeleteLease { pick },
             92 if operators => Self::Rewind { pick },
             93 => Self::Scale { percent: [50, 67, 150, 200][rng.usize(0..4)] },
+            // As long as leases last: each ends at about the time when others may take, or the worker gives up.
+            94 | 95 => Self::StallWriting { pick, span: lease.mul_f64(0.5 + 0.6 * rng.f64()) },
+            96 | 97 => Self::LateThenSilent {
+                pick,
+                late: lease.mul_f64(0.1 + 0.3 * rng.f64()),
+                silent: lease.mul_f64(0.5 + rng.f64()),
+            },
             _ => return None,
         })
     }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kcl_core::ShardId;
+use tokio::sync::oneshot;
 
 use super::history::Life;
 use super::schedule::Part;
@@ -98,6 +99,9 @@ pub struct Climate {
     pub skew: Duration,
 }
 
+/// From the arrival of a late write until the lease table is silent.
+const UNTIL_SILENCE: Duration = Duration::from_millis(300);
+
 impl Climate {
     pub(super) fn draw(rng: &mut fastrand::Rng, by_wall_clock: bool) -> Self {
         let calm = rng.u32(0..8) == 0;
@@ -153,10 +157,16 @@ struct State {
     next: Vec<(&'static str, Fate, u32)>,
     felt: Vec<(Mood, u32)>,
     poisoned: Option<(ShardId, Duration)>,
+    /// Whose next write is late, how late, and how long the store is silent to that worker afterwards.
+    late: Vec<(u32, Duration, Duration)>,
+    /// Who wants to know of the next write of a process.
+    listeners: Vec<(Life, oneshot::Sender<()>)>,
 }
 
 #[derive(Debug)]
 struct Outage {
+    /// `None`: from the beginning.
+    from: Option<Duration>,
     /// Everybody, or one worker.
     worker: Option<u32>,
     /// `None`: both, for credentials that have expired.
@@ -177,6 +187,8 @@ impl Weather {
             next: Vec::new(),
             felt: Vec::new(),
             poisoned: None,
+            late: Vec::new(),
+            listeners: Vec::new(),
         }))
     }
 
@@ -187,16 +199,35 @@ impl Weather {
         state.outages.clear();
         state.next.clear();
         state.felt.clear();
+        state.late.clear();
+        state.listeners.clear();
+    }
+
+    pub(crate) fn has_healed(&self) -> bool {
+        self.lock().healed
+    }
+
+    /// Is told when this process sends its next write to the lease table.
+    pub(crate) fn tell_of_write(&self, life: Life) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        self.lock().listeners.push((life, tell));
+        told
+    }
+
+    /// The next write of a worker to the lease table is under way for `late`; soon afterwards the table is away for it for
+    /// `silent`.
+    pub(crate) fn late_then_silent(&self, worker: u32, late: Duration, silent: Duration) {
+        self.lock().late.push((worker, late, silent));
     }
 
     /// `service` answers nobody, or one worker not, until then.
     pub(crate) fn outage(&self, worker: Option<u32>, service: Service, until: Duration) {
-        self.lock().outages.push(Outage { worker, service: Some(service), until });
+        self.lock().outages.push(Outage { from: None, worker, service: Some(service), until });
     }
 
     /// The credentials of one worker, or of all, are refused until then.
     pub(crate) fn expire(&self, worker: Option<u32>, until: Duration) {
-        self.lock().outages.push(Outage { worker, service: None, until });
+        self.lock().outages.push(Outage { from: None, worker, service: None, until });
     }
 
     /// The next calls of an operation end like this.
@@ -223,13 +254,15 @@ impl Weather {
     pub(crate) fn fate(&self, life: Life, operation: &str, now: Duration) -> Fate {
         let service = Service::of(operation);
         let mut state = self.lock();
-        let State { climate, healed, store, kinesis, outages, next, .. } = &mut *state;
+        let State { climate, healed, store, kinesis, outages, next, late, listeners, .. } =
+            &mut *state;
         let (chances, rng) = match service {
             Service::Store => (climate.store, store),
             Service::Kinesis => (climate.kinesis, kinesis),
         };
         let out = |outage: &&Outage| {
             now < outage.until
+                && outage.from.is_none_or(|from| from <= now)
                 && outage.service.is_none_or(|which| which == service)
                 && outage.worker.is_none_or(|worker| worker == life.worker)
         };
@@ -240,6 +273,23 @@ impl Weather {
             Some(_) if rng.u32(0..4) == 0 => return Fate::HangBefore,
             Some(_) => return Fate::Before,
             None => {}
+        }
+        if operation == "UpdateItem" {
+            for at in (0..listeners.len()).rev() {
+                if listeners[at].0 == life {
+                    // Nobody may listen any more.
+                    let _ = listeners.swap_remove(at).1.send(());
+                }
+            }
+            if let Some(at) = late.iter().position(|(worker, ..)| *worker == life.worker) {
+                let (worker, late, silent) = late.swap_remove(at);
+                // Time for the answer to the read after it, and to the second sending.
+                let from = now + late + UNTIL_SILENCE;
+                let (worker, until) = (Some(worker), from + silent);
+                let service = Some(Service::Store);
+                outages.push(Outage { from: Some(from), worker, service, until });
+                return Fate::Late(late);
+            }
         }
         if let Some(told) = next.iter_mut().find(|told| told.0 == operation && told.2 > 0) {
             told.2 -= 1;
@@ -300,6 +350,12 @@ impl Weather {
         let mut state = self.lock();
         let oddities = state.climate.oddities;
         !state.healed && state.kinesis.u32(0..1000) < oddities
+    }
+
+    /// One of two, until everything heals.
+    pub(crate) fn coin(&self) -> bool {
+        let mut state = self.lock();
+        !state.healed && state.kinesis.bool()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

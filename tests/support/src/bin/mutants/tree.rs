@@ -14,6 +14,9 @@ const CRATES: [&str; 2] = ["kcl-core", "kcl-lease"];
 /// What the simulation is called in the copy: it shares the workspace's target folder, so that nothing else is compiled twice.
 const BINARY: &str = "sim-with-mutants";
 
+/// Follows the version of the crates in the copy: without it, what was compiled there would pass for the workspace's own.
+const VERSION: &str = "+mutants";
+
 /// Makes the copy, builds it, and returns the program.
 pub(super) fn build(root: &Path, all: &[Mutant]) -> Result<PathBuf, Error> {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
@@ -33,6 +36,9 @@ pub(super) fn build(root: &Path, all: &[Mutant]) -> Result<PathBuf, Error> {
     let named =
         read(&root.join(&manifest))?.replace("name = \"sim\"\n", &format!("name = \"{BINARY}\"\n"));
     changed.insert(manifest, named);
+    for (file, before) in [("Cargo.toml", "[workspace.package]"), ("Cargo.lock", "name = \"kcl-")] {
+        changed.insert(file.into(), other_version(&read(&root.join(file))?, before));
+    }
 
     copy(root, &tree, &|path| {
         let unchanged = !changed.contains_key(path);
@@ -52,6 +58,22 @@ pub(super) fn build(root: &Path, all: &[Mutant]) -> Result<PathBuf, Error> {
         Ok(status) if status.success() => Ok(target.join("release").join(BINARY)),
         _ => Err(Error::Build { tree }),
     }
+}
+
+/// The text with another version in every line that follows one which begins with `before`.
+fn other_version(text: &str, before: &str) -> String {
+    let mut changed = String::with_capacity(text.len());
+    let mut follows = false;
+    for line in text.lines() {
+        let version = line.strip_prefix("version = ").filter(|_| follows);
+        match version.and_then(|version| version.strip_suffix('"')) {
+            Some(version) => changed.push_str(&format!("version = {version}{VERSION}\"")),
+            None => changed.push_str(line),
+        }
+        changed.push('\n');
+        follows = line.starts_with(before);
+    }
+    changed
 }
 
 /// Copies what is `wanted` by its path from the root. A file that is the same already stays untouched, so that an unchanged
