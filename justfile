@@ -30,6 +30,10 @@ boto3:
 java-sdk:
     bash tests/java-sdk/run.sh
 
+# A fleet of ours and of the real Java KCL 2.x on one stream and one table; five minutes.
+compat:
+    bash tests/compat/run.sh
+
 # Framework overhead, memory and the emulator's speed, each as a ratio of one run.
 bench *ARGS:
     cargo run --release -p kcl-bench -- {{ARGS}}

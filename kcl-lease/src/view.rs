@@ -89,11 +89,6 @@ impl View {
         self.leases.remove(key);
     }
 
-    /// How long a holder may be silent.
-    pub(crate) fn lease_duration(&self) -> Duration {
-        self.duration
-    }
-
     pub(crate) fn get(&self, key: &LeaseKey) -> Option<&Lease> {
         self.leases.get(key).map(|known| &known.lease)
     }
@@ -145,6 +140,11 @@ const OLDEST_SCAN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 impl View {
+    /// How long a holder may be silent.
+    pub(crate) fn lease_duration(&self) -> Duration {
+        self.duration
+    }
+
     /// Each lease, since when its counter stands still, and whether it was seen to move.
     pub(crate) fn stillness(&self) -> impl Iterator<Item = (&Lease, Instant, bool)> {
         self.leases.values().map(|known| (&known.lease, known.moved, known.witnessed))

@@ -9,16 +9,22 @@
     reason = "the test stands outside of the library: it has a clock and tasks of its own"
 )]
 
+#[path = "../loopback/account.rs"]
+#[allow(dead_code, reason = "shared: each test uses a part")]
 mod account;
-mod consumer;
 #[path = "../../examples/support/ordered_puts.rs"]
 mod ordered_puts;
+#[path = "../loopback/process.rs"]
+#[allow(dead_code, reason = "shared: each test uses a part")]
+mod process;
+#[path = "../loopback/world.rs"]
+#[allow(dead_code, reason = "shared: each test uses a part")]
 mod world;
 
 use std::time::{Duration, Instant};
 
 use account::Deliveries;
-use consumer::Consumer;
+use process::Process;
 use tokio::sync::Mutex;
 use world::World;
 
@@ -38,7 +44,7 @@ async fn kills_lose_nothing_and_graceful_stops_repeat_nothing() {
     let world = World::new(4, "2s").await;
     let mut producer = world.produce(40, 400);
 
-    let mut fleet: Vec<Consumer> = ["a", "b", "c"].map(|id| world.consume("orders-app", id)).into();
+    let mut fleet: Vec<Process> = ["a", "b", "c"].map(|id| world.consume("orders-app", id)).into();
     let mut names = 0;
     for kill in 1..=KILLS {
         tokio::time::sleep(Duration::from_millis(rng.u64(100..1900))).await;

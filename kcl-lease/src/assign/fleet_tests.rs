@@ -76,6 +76,7 @@ impl Fleet {
             shunned: &none,
             waiting: &none,
             heirs: &none,
+            patience: TEN,
             max_leases: None,
         };
         let moves = plan(view, &me, now, &mut self.rng.clone());

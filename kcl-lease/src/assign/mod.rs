@@ -5,20 +5,22 @@
 //! 1. Leases under this worker's own id that it does not hold are those of its previous life: it takes them back at once,
 //!    expired or not. The counter fences the previous life.
 //! 2. Free and expired leases up to the target `ceil(startable leases / live workers)`, the longest free first, then by
-//!    chance so that workers do not collide. What was free for two lease durations is taken regardless of the target:
-//!    nobody else can or will. So are the children of a shard that this worker has just read to its end: others would
-//!    notice them with their next scan, and its keys would stand still until then.
+//!    chance so that workers do not collide. What was free for a whole scan interval is taken regardless of the target:
+//!    each of ours that is below it has looked since, and others would leave it for longer than balance is worth (Java
+//!    2.x looks every two lease durations, and counts ended leases as its load). So are the children of a shard that this
+//!    worker has just read to its end: others would notice them with their next scan, and its keys would stand still
+//!    until then.
 //! 3. Only when nothing is free: single leases from the most loaded worker while it has at least two more than this one.
 //!    Which ones is *not* left to chance: when several workers want from the same one they want the same leases, so that
 //!    the conditional write leaves it no poorer than one of them would have.
 //!
 //! A lease is startable once every parent's lease has ended or is gone for good (where the Java KCL takes it and lets it block). A
-//! difference of one never moves a lease, so a balanced fleet stands still, also beside Java 2.x workers, whose target is
-//! the same and who do not steal for a difference of one either.
+//! difference of one never moves a lease, so a balanced fleet stands still, also beside Java 2.x workers, who do not steal
+//! for a difference of one either (their target is the same, but for ended leases).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kcl_core::WorkerId;
 
@@ -38,6 +40,8 @@ pub(crate) struct Me<'a> {
     pub(crate) heirs: &'a BTreeSet<LeaseKey>,
     /// What waits for a parent whose lease is to be made anew: nobody can start these.
     pub(crate) waiting: &'a BTreeSet<LeaseKey>,
+    /// How long free leases are left to workers below the target: their scan interval.
+    pub(crate) patience: Duration,
     /// The most that it may hold; `None` means no limit.
     pub(crate) max_leases: Option<NonZeroU32>,
 }
@@ -79,13 +83,12 @@ pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::R
     let need = target.saturating_sub(mine).min(room);
 
     if !board.available.is_empty() {
-        let patience = 2 * view.lease_duration();
         let mut available = board.available;
         rng.shuffle(&mut available);
         let is_heir = |lease: &Lease| me.heirs.contains(&lease.key);
         available.sort_by_key(|(lease, since)| (!is_heir(lease), *since));
         let is_urgent =
-            |(lease, since): &(&Lease, Instant)| is_heir(lease) || *since + patience <= now;
+            |(lease, since): &(&Lease, Instant)| is_heir(lease) || *since + me.patience <= now;
         let urgent = available.partition_point(is_urgent);
         for (lease, _) in available.iter().take(need.max(urgent).min(room)) {
             let why = if lease.owner.is_some() { "expired" } else { "free" };

@@ -6,9 +6,10 @@ use super::*;
 use crate::testing::{key, lease, start};
 
 const TEN: Duration = Duration::from_secs(10);
+const SCAN: Duration = Duration::from_secs(2);
 
-/// Plans for worker `me` on a table of text, one word per lease: `shard:owner`, an owner with `!` has expired, `!!` is
-/// silent for three lease durations; `-` is free, `-!!` since long; `END` has ended. `<p` after the owner names a parent.
+/// Plans for worker `me` on a table of text, one word per lease: `shard:owner`, an owner with `!` has expired, with
+/// `!!` a scan interval ago; `-` is free, `-!` for a scan interval; `END` has ended. `<p` after the owner names a parent.
 /// Returns the moves as sorted words: `+shard` for a take, `~shard` for a steal.
 fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
     let now = start();
@@ -16,10 +17,11 @@ fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
     for word in leases.split_whitespace() {
         let (shard, rest) = word.split_once(':').unwrap();
         let (owner, parents) = rest.split_once('<').unwrap_or((rest, ""));
-        let silent = match owner.matches('!').count() {
-            0 => Duration::ZERO,
-            1 => TEN,
-            _ => 3 * TEN,
+        let silent = match (owner.starts_with('-'), owner.matches('!').count()) {
+            (_, 0) => Duration::ZERO,
+            (true, _) => SCAN,
+            (false, 1) => TEN,
+            (false, _) => TEN + SCAN,
         };
         let owner = owner.trim_end_matches('!');
         let mut lease = lease(shard, if matches!(owner, "-" | "END") { "" } else { owner }, 1);
@@ -37,6 +39,7 @@ fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
         shunned: &[key("shunned"), key("shunned2")].into(),
         heirs: &[key("heir"), key("heir2")].into(),
         waiting: &[key("waiting"), key("waiting2")].into(),
+        patience: SCAN,
         max_leases: max.and_then(NonZeroU32::new),
     };
     let mut moves: Vec<String> = plan(&view, &me, now, &mut fastrand::Rng::with_seed(7))
@@ -62,7 +65,9 @@ fn what_is_taken() {
         ("a:bar b:bar c:bar! d:bar!", "", "+c +d"),
         ("a:me b:bar c:-", "a", "+c"),
         ("a:me b:me c:bar d:-", "a b", ""), // at the target: left to bar
-        ("a:me b:me c:bar d:-!!", "a b", "+d"), // but not for ever
+        ("a:me b:me c:bar d:-!", "a b", "+d"), // but bar had its turn
+        ("a:me b:me c:bar d:baz!", "a b", ""),
+        ("a:me b:me c:bar d:baz!!", "a b", "+d"),
         // Children of what it read to its end: at once, regardless of the target.
         ("a:END b:bar heir:-<a heir2:-<a c:me", "c", "+heir +heir2"),
         ("a:bar heir:-<a", "", ""),
@@ -112,7 +117,7 @@ fn what_is_stolen() {
 fn max_leases_is_a_ceiling_for_every_rule() {
     let table = [
         ("a:- b:- c:-", "", 2, 2),
-        ("a:-!! b:-!! c:-!!", "", 1, 1),
+        ("a:-! b:-! c:-!", "", 1, 1),
         ("a:me b:me c:me", "", 2, 2),
         ("a:me b:-", "a", 1, 0),
         ("a:bar b:bar c:bar d:bar e:bar f:bar", "", 1, 1),
@@ -143,6 +148,7 @@ fn an_absent_parent_is_verified_until_the_child_has_progressed() {
             shunned: &none,
             waiting: &none,
             heirs: &none,
+            patience: SCAN,
             max_leases: None,
         };
         let moves = plan(&view, &me, now, &mut fastrand::Rng::with_seed(1));

@@ -34,9 +34,11 @@ impl Coordinator {
             shunned: &self.shunned,
             heirs: &self.heirs,
             waiting: &self.waiting,
+            patience: self.member.timing.scan_interval,
             max_leases: self.member.max_leases,
         };
-        let moves = assign::plan(&self.view, &me, self.member.clock.now(), &mut self.rng);
+        self.agenda.planned = self.member.clock.now();
+        let moves = assign::plan(&self.view, &me, self.agenda.planned, &mut self.rng);
         let (taker, control) = (self.taker.clone(), self.control.clone());
         let taken = stream::iter(moves).map(|planned| {
             let (taker, control) = (taker.clone(), control.clone());

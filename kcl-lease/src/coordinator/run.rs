@@ -51,6 +51,8 @@ pub(super) struct Agenda {
     pub(super) surveys: BTreeMap<StreamId, SurveyTime>,
     /// The view has changed since the last plan.
     pub(super) replan: bool,
+    /// When the last plan was made. What expires while its moves are executed was not in it.
+    pub(super) planned: Instant,
 }
 
 /// Why the loop ends.
@@ -94,6 +96,7 @@ impl Coordinator {
                 failures: 0,
                 surveys: streams.by_id.keys().map(|id| (id.clone(), at_once)).collect(),
                 replan: true,
+                planned: now,
             },
             has_twin: false,
             rng: fastrand::Rng::with_seed(member.seed),
@@ -215,7 +218,7 @@ impl Coordinator {
                 |lease: &Lease| lease.owner.as_ref() == me || self.held.contains_key(&lease.key);
             let startable = |lease: &Lease| assign::is_startable(&self.view, &self.waiting, lease);
             let takeable = |lease: &Lease| !mine(lease) && startable(lease);
-            let expiry = self.view.next_expiry(self.member.clock.now(), takeable);
+            let expiry = self.view.next_expiry(self.agenda.planned, takeable);
             wake = expiry.map_or(wake, |expiry| wake.min(expiry));
         }
         wake

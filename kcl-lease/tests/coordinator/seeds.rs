@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use kcl_core::StartFrom;
-use kcl_lease::store::{Consistency, LeaseStore};
+use kcl_lease::store::{Change, Consistency, LeaseStore};
 
 use crate::faults::{Fault, UNCLEAR};
-use crate::world::{DURATION, World, at, id};
+use crate::world::{DURATION, World, at, id, key};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -129,4 +129,33 @@ async fn a_take_of_an_earlier_life_is_not_mistaken_for_an_unclear_one() {
     assert_eq!(world.lease(0).await.counter, taken + 1, "its own write must prove the lease");
     let scan = world.store.plain().scan(Consistency::Strong).await.unwrap();
     assert_eq!(scan.leases.len(), 1);
+}
+
+/// Seeds 814, 1422: while one lease of a dead worker was being taken, the other one expired, and was only seen by the next scan.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_expires_while_another_is_taken_is_taken_next() {
+    let world = World::new(3);
+    let gone = world.worker("gone").await;
+    world.until(SECOND, || gone.count() == 3).await;
+    gone.crash();
+    let heir = world.worker("heir").await;
+    world.until(SECOND, || heir.shards() == [id(2)].into()).await; // its share, were the other one alive
+    world.pass(SECOND).await;
+    // A last sign of life of the second one, which the next scan shows: it expires two seconds after the first one.
+    let last = world.lease(1).await;
+    let renewal = Change::default();
+    world.store.plain().update(&last.key, &last.fence(), &renewal).await.unwrap();
+    world.pass(DURATION - 3 * SECOND / 2).await;
+    let mut scans = 0;
+    world.store.rule(move |call| match (call.operation, call.key) {
+        ("Scan", _) => {
+            scans += 1;
+            (scans == 1).then_some(Fault::Slow(SECOND))
+        }
+        ("UpdateItem", Some(of)) if *of == key(0) => Some(Fault::Slow(3 * SECOND / 2)),
+        _ => None,
+    });
+    world.until(5 * SECOND, || heir.count() >= 2).await;
+    let took = world.until(SECOND, || heir.count() == 3).await;
+    assert!(took < SECOND / 5, "{took:?}: {:#?}", world.trace());
 }

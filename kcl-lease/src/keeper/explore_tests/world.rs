@@ -277,6 +277,7 @@ impl World {
             shunned: &none,
             waiting: &none,
             heirs: &none,
+            patience: 2 * worker.view.lease_duration(),
             max_leases: None,
         };
         worker.planned = assign::plan(&worker.view, &me, self.now, &mut rng());

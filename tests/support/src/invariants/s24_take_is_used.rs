@@ -26,6 +26,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
     // The last call that went wrong in another way than by an error after its effect.
     let mut faults: BTreeMap<Life, Duration> = BTreeMap::new();
     let mut stopping: BTreeSet<Life> = BTreeSet::new();
+    let mut away: BTreeSet<Life> = BTreeSet::new();
     for event in &history.events {
         let overdue = |taken: &Taken<'_>| taken.event.at + CALLS < event.at;
         for (_, Taken { event, life }) in waiting.extract_if(.., |_, taken| overdue(taken)) {
@@ -41,12 +42,12 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             }
             (None, What::Process(life, turn)) => {
                 waiting.retain(|_, taken| taken.life != *life);
-                if matches!(turn, Turn::IsAskedToStop | Turn::Stalls | Turn::Crashes) {
-                    stopping.insert(*life);
-                }
-                if *turn == Turn::Resumes {
-                    stopping.remove(life);
-                }
+                match turn {
+                    Turn::IsAskedToStop => stopping.insert(*life),
+                    Turn::Stalls | Turn::Crashes => away.insert(*life),
+                    Turn::Resumes => away.remove(life),
+                    _ => false,
+                };
             }
             (Some(shard), What::Granted(life, _)) => {
                 waiting.remove(shard);
@@ -65,7 +66,8 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 let takes = after.owner.as_ref().is_some_and(|owner| life.is(owner))
                     && before.owner != after.owner
                     && faults.get(&life).is_none_or(|at| *at + CALLS < write.issued);
-                let can = !stopping.contains(&life) && !readers.contains(&(shard, life));
+                let able = !stopping.contains(&life) && !away.contains(&life);
+                let can = able && !readers.contains(&(shard, life));
                 if takes && can {
                     waiting.insert(shard, Taken { event, life });
                 }

@@ -1,14 +1,14 @@
-//! A process of the `consume` example.
+//! A worker's process: its output is its records, one a line, and its log lies beside it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
 
 /// Killed when dropped, so that a failed test leaves nothing behind.
-pub(crate) struct Consumer {
+pub(crate) struct Process {
     pub(crate) id: String,
     child: Child,
     started: Instant,
@@ -19,14 +19,11 @@ pub(crate) struct Consumer {
 /// How long a stop in order may take.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-impl Consumer {
-    /// Starts a process that writes its records to `stdout` and its log beside it.
-    pub(crate) fn start(stdout: &Path, arguments: &[&str], id: &str) -> Self {
+impl Process {
+    /// Starts `command`, which writes its records to standard output, here the file `stdout`.
+    pub(crate) fn start(id: &str, mut command: Command, stdout: &Path) -> Self {
         let stderr = stdout.with_extension("log");
-        let mut command = Command::new(binary());
         command
-            .args(arguments)
-            .args(["--json", "--worker-id", id])
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_REGION", "us-east-1")
@@ -54,15 +51,21 @@ impl Consumer {
     }
 
     /// Waits for the end of a process that was told to stop, and checks that it was in order.
-    pub(crate) async fn has_drained(mut self) {
+    pub(crate) async fn has_drained(self) {
+        let (id, log) = (self.id.clone(), self.stderr.clone());
         let begin = Instant::now();
-        let ended = tokio::time::timeout(STOP_LIMIT, self.child.wait()).await;
-        let status = match ended {
+        let status = self.has_ended(STOP_LIMIT).await;
+        assert_eq!(status.code(), Some(0), "{id}: {}", fs::read_to_string(log).unwrap());
+        println!("{id} stopped in {:?}", begin.elapsed());
+    }
+
+    /// Waits for the end of a process that was told to stop.
+    pub(crate) async fn has_ended(mut self, limit: Duration) -> ExitStatus {
+        let ended = tokio::time::timeout(limit, self.child.wait()).await;
+        match ended {
             Ok(status) => status.unwrap(),
-            Err(_) => panic!("{} has not stopped within {STOP_LIMIT:?}: {}", self.id, self.log()),
-        };
-        assert_eq!(status.code(), Some(0), "{}: {}", self.id, self.log());
-        println!("{} stopped in {:?}", self.id, begin.elapsed());
+            Err(_) => panic!("{} has not stopped within {limit:?}: {}", self.id, self.log()),
+        }
     }
 
     /// From the start of the process until a record is in its output.
@@ -74,16 +77,16 @@ impl Consumer {
         self.started.elapsed()
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap()
     }
 }
 
-/// `target/<profile>/examples/consume`, beside this test's `target/<profile>/deps/kill-…`.
-fn binary() -> PathBuf {
+/// The example `consume`: `target/<profile>/examples/consume`, beside this test's `target/<profile>/deps/…`.
+pub(crate) fn consume() -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let binary = profile.join("examples/consume");
     assert!(binary.exists(), "not built, run `cargo build --example consume`: {binary:?}");
-    binary
+    Command::new(binary)
 }

@@ -6,20 +6,23 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use aws_config::SdkConfig;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::{HashKeyRange, Shard, StreamStatus};
 use kcl_emulator::{Emulator, Server};
 use tempfile::TempDir;
+use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Deliveries;
-use crate::consumer::Consumer;
 use crate::ordered_puts::{OrderedPuts, Put};
+use crate::process::{self, Process};
 
-const STREAM: &str = "orders";
+pub(crate) const STREAM: &str = "orders";
 
 pub(crate) struct World {
+    pub(crate) aws: SdkConfig,
     kinesis: Client,
     server: Server,
     failover: &'static str,
@@ -31,11 +34,13 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new(shards: i32, failover: &'static str) -> Self {
         let emulator = Emulator::builder().build();
-        let kinesis = Client::new(&emulator.sdk_config());
+        let aws = emulator.sdk_config();
+        let kinesis = Client::new(&aws);
         let create = kinesis.create_stream().stream_name(STREAM);
         create.shard_count(shards).send().await.unwrap();
         let server = emulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let world = Self {
+            aws,
             kinesis,
             server,
             failover,
@@ -48,18 +53,28 @@ impl World {
     }
 
     /// Starts a process of `consume` on the stream.
-    pub(crate) fn consume(&self, app: &str, id: &str) -> Consumer {
+    pub(crate) fn consume(&self, app: &str, id: &str) -> Process {
+        let mut command = process::consume();
+        command.args(["--json", "--stream", STREAM, "--app", app, "--worker-id", id]).args([
+            "--endpoint-url",
+            &self.endpoint(),
+            "--failover",
+            self.failover,
+        ]);
+        self.start(id, command)
+    }
+
+    /// Starts a process that writes lines like those of `consume --json`.
+    pub(crate) fn start(&self, id: &str, command: Command) -> Process {
         let mut processes = self.processes.lock().unwrap();
         let stdout = self.folder.path().join(format!("{:04}.jsonl", *processes));
         *processes += 1;
-        let endpoint = format!("http://{}", self.server.local_addr());
-        let arguments = [
-            ["--stream", STREAM],
-            ["--app", app],
-            ["--endpoint-url", &endpoint],
-            ["--failover", self.failover],
-        ];
-        Consumer::start(&stdout, arguments.as_flattened(), id)
+        Process::start(id, command, &stdout)
+    }
+
+    /// Where Kinesis and DynamoDB are.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.server.local_addr())
     }
 
     /// What all processes have written.
@@ -70,6 +85,12 @@ impl World {
             .map(|process| String::from_utf8(output(process).unwrap()).unwrap())
             .collect();
         Deliveries::parse(&outputs)
+    }
+
+    /// Leaves the outputs and logs of the processes where they are, and says where.
+    pub(crate) fn keep(&mut self) -> String {
+        self.folder.disable_cleanup(true);
+        format!("outputs and logs are in {}", self.folder.path().display())
     }
 
     pub(crate) fn put_so_far(&self) -> BTreeMap<String, u64> {

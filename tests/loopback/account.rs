@@ -1,13 +1,14 @@
 //! What the processes wrote, judged against what was put.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kcl_core::SequenceNumber;
 use serde_json::Value;
 
-/// A line of `consume --json`.
+/// A record as `consume --json` writes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
     process: usize,
@@ -15,6 +16,7 @@ pub(crate) struct Delivery {
     sequence: SequenceNumber,
     key: String,
     number: u64,
+    arrival_ms: u64,
     delivered_ms: u64,
 }
 
@@ -49,12 +51,15 @@ impl Delivery {
             sequence: sequence.parse().unwrap(),
             key: key.to_owned(),
             number,
+            arrival_ms: delivered_ms,
             delivered_ms,
         }
     }
 
-    fn parse(process: usize, line: &str) -> Self {
+    /// `None` for a line that is no record.
+    fn parse(process: usize, line: &str) -> Option<Self> {
         let line: Value = serde_json::from_str(line).unwrap();
+        let sequence = line["sequence_number"].as_str()?;
         let text = |name: &str| line[name].as_str().unwrap();
         let data = STANDARD.decode(text("data_base64")).unwrap();
         let data = String::from_utf8(data).unwrap();
@@ -62,7 +67,9 @@ impl Delivery {
         assert_eq!(key, text("partition_key"));
         let delivered_ms = line["delivered_ms"].as_u64().unwrap();
         let number = number.parse().unwrap();
-        Self::new(process, text("shard"), text("sequence_number"), key, number, delivered_ms)
+        let arrival_ms = line["arrival_ms"].as_u64().unwrap();
+        let delivery = Self::new(process, text("shard"), sequence, key, number, delivered_ms);
+        Some(Self { arrival_ms, ..delivery })
     }
 
     fn record(&self) -> (&str, u64) {
@@ -79,7 +86,7 @@ impl Deliveries {
     pub(crate) fn parse(outputs: &[String]) -> Self {
         let lines = outputs.iter().enumerate().flat_map(|(process, output)| {
             let whole = output.rfind('\n').map_or(0, |end| end + 1);
-            output[..whole].lines().map(move |line| Delivery::parse(process, line))
+            output[..whole].lines().filter_map(move |line| Delivery::parse(process, line))
         });
         Self(lines.collect())
     }
@@ -97,10 +104,38 @@ impl Deliveries {
         self.0.iter().filter(|delivery| !seen.insert(delivery.record())).count()
     }
 
-    /// `put`: how many records each key has, numbered from 0.
-    pub(crate) fn account(&self, put: &BTreeMap<String, u64>) -> Account {
+    fn by_time(&self) -> Vec<&Delivery> {
         let mut by_time: Vec<&Delivery> = self.0.iter().collect();
         by_time.sort_by_key(|delivery| delivery.delivered_ms); // stable: a process's own order stays
+        by_time
+    }
+
+    /// Within the window: how many repeated an earlier one, and how long a record waited at most for its first delivery.
+    pub(crate) fn between(&self, from_ms: u64, to_ms: u64) -> (usize, Duration) {
+        let (mut seen, mut repeated, mut wait) = (BTreeSet::new(), 0, 0);
+        for delivery in self.by_time() {
+            let first = seen.insert(delivery.record());
+            if !(from_ms..to_ms).contains(&delivery.delivered_ms) {
+                continue;
+            }
+            if first {
+                wait = wait.max(delivery.delivered_ms.saturating_sub(delivery.arrival_ms));
+            } else {
+                repeated += 1;
+            }
+        }
+        (repeated, Duration::from_millis(wait))
+    }
+
+    /// The processes that a shard was read by.
+    pub(crate) fn readers(&self, shard: &str) -> BTreeSet<usize> {
+        let of_shard = self.0.iter().filter(|delivery| delivery.shard == shard);
+        of_shard.map(|delivery| delivery.process).collect()
+    }
+
+    /// `put`: how many records each key has, numbered from 0.
+    pub(crate) fn account(&self, put: &BTreeMap<String, u64>) -> Account {
+        let by_time = self.by_time();
         let mut seen: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
         let mut account = Account { put: put.values().sum(), ..Account::default() };
         for delivery in by_time {
