@@ -53,21 +53,19 @@ impl Taker {
         }
         let mut lease = claim.lease.clone();
         let change = Change { owner: Some(Some(self.worker.clone())), ..Change::default() };
-        let mut begun = None;
+        let mut unclear = false;
         for _ in 0..ATTEMPTS {
             let now = self.clock.now();
             let fence = lease.fence();
             let outcome = self.calls.update(&lease.key, &fence, &change, self.deadline()).await;
             let current = match outcome {
-                Ok(Outcome::Applied) => {
-                    return Ok(Taken::Won(change.apply_to(&lease), begun.unwrap_or(now)));
-                }
+                Ok(Outcome::Applied) => return Ok(Taken::Won(change.apply_to(&lease), now)),
                 Ok(Outcome::Missing) => return Ok(Taken::Deleted),
                 Ok(Outcome::Conflict(Some(current))) => Some(*current),
                 Ok(Outcome::Conflict(None)) => self.calls.read(&lease.key, self.deadline()).await?,
                 Err(error) if error.has_no_side_effects() => return Err(error),
                 Err(_) => {
-                    begun.get_or_insert(now);
+                    unclear = true;
                     self.calls.read(&lease.key, self.deadline()).await?
                 }
             };
@@ -75,19 +73,16 @@ impl Taker {
                 return Ok(Taken::Deleted);
             };
             let is_own = current.owner.as_ref() == Some(&self.worker);
-            match begun {
-                Some(_) if current.fence() == fence => {}
+            // Its owner has only renewed meanwhile.
+            let renewed = victim.is_some() && current.owner.as_ref() == victim;
+            match current {
+                current if unclear && current.fence() == fence => {}
                 // This write has applied, it seems. But an earlier process of the same id may have taken or renewed it just
                 // like this, which proves nothing about now: another write does.
-                Some(_) if is_own && !current.has_ended() => (lease, begun) = (current, None),
-                // Its owner has only renewed meanwhile.
-                _ if victim.is_some()
-                    && current.owner.as_ref() == victim
-                    && !current.has_ended() =>
-                {
-                    (lease, begun) = (current, None);
+                current if (unclear && is_own || renewed) && !current.has_ended() => {
+                    (lease, unclear) = (current, false);
                 }
-                _ => return Ok(Taken::Missed(current)),
+                current => return Ok(Taken::Missed(current)),
             }
         }
         Ok(Taken::Missed(lease))

@@ -70,6 +70,8 @@ struct Attempt<R> {
     expected: Lease,
     /// When it was first sent of those sendings that may have applied.
     begun: Instant,
+    /// When it was last sent.
+    sent: Instant,
     may_have_applied: bool,
     waiters: Vec<R>,
     then: Option<Gone>,
@@ -183,6 +185,7 @@ impl<R> Machine<R> {
         match &mut self.phase {
             Phase::Gone(gone) => Step::Exit(gone.clone()),
             Phase::Writing(attempt) => {
+                attempt.sent = now;
                 if !attempt.may_have_applied {
                     attempt.begun = now;
                 }
@@ -208,7 +211,11 @@ impl<R> Machine<R> {
             return;
         };
         match outcome {
-            Ok(Outcome::Applied) => self.applied(*attempt, rng),
+            // The fence tells that no earlier sending has applied, and that none can any more.
+            Ok(Outcome::Applied) => {
+                attempt.begun = attempt.sent;
+                self.applied(*attempt, rng);
+            }
             Ok(Outcome::Conflict(Some(current))) => self.judge(attempt, Some(*current), now, rng),
             Ok(Outcome::Conflict(None)) => self.phase = Phase::Unsure(attempt),
             Ok(Outcome::Missing) => self.fail(*attempt, Gone::Deleted),
@@ -323,6 +330,7 @@ impl<R> Machine<R> {
             change,
             expected,
             begun: now,
+            sent: now,
             may_have_applied: false,
             waiters,
             then,

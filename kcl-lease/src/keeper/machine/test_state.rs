@@ -41,6 +41,7 @@ impl Machine<()> {
                     2 + u8::from(unsure),
                     attempt.may_have_applied.into(),
                     tenths(now.saturating_duration_since(attempt.begun)),
+                    tenths(now.saturating_duration_since(attempt.sent)),
                     attempt.then.is_some().into(),
                     attempt.change.position.as_ref().map_or(0, code),
                 ]);

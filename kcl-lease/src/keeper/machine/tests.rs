@@ -91,6 +91,22 @@ fn child(name: &str) -> Lease {
     lease(name, "", 0)
 }
 
+/// Seed 5820: a lease was lost though the table had just answered, because an earlier sending had been unclear.
+#[test]
+fn what_is_answered_as_applied_counts_from_its_own_sending() {
+    let mut bench = Bench::new();
+    bench.machine.ask(Request::Checkpoint(at(5)), 1);
+    bench.write();
+    bench.wrote(Err(StoreErrorKind::Unavailable));
+    bench.read(Ok(Some(bench.machine.lease().clone())));
+    bench.now += 8_000 * MS;
+    bench.write();
+    let sent = bench.now;
+    bench.now += 100 * MS;
+    bench.wrote(Ok(Outcome::Applied));
+    assert_eq!(bench.machine.valid_until(), sent + 9_000 * MS);
+}
+
 #[test]
 fn a_renewal_carries_the_newest_watermark_and_counts_from_its_start() {
     let mut bench = Bench::new();
