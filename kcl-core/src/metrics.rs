@@ -83,6 +83,8 @@ metrics! {
     CHECKPOINTS = Counter "kcl_checkpoints";
     /// Leases created by shard sync or at the end of a parent.
     LEASES_CREATED = Counter "kcl_leases_created";
+    /// Ended leases deleted, as their children have progressed.
+    LEASES_DELETED = Counter "kcl_leases_deleted";
 }
 
 /// Where figures go. Called on hot paths: must not block.

@@ -71,6 +71,21 @@ impl Calls {
         self.bounded("UpdateItem", until, self.store.update(key, fence, change)).await
     }
 
+    pub(crate) async fn delete(
+        &self,
+        key: &LeaseKey,
+        fence: &Fence,
+        until: Instant,
+    ) -> Result<Outcome, StoreError> {
+        let _turn = self.turn("DeleteItem", until).await?;
+        self.count(metrics::LEASE_WRITES);
+        let outcome = self.bounded("DeleteItem", until, self.store.delete(key, fence)).await?;
+        if outcome == Outcome::Applied {
+            self.count(metrics::LEASES_DELETED);
+        }
+        Ok(outcome)
+    }
+
     /// Without a turn in time the call is never sent.
     async fn turn(
         &self,

@@ -73,7 +73,8 @@ pub struct Lease {
     pub key: LeaseKey,
     /// Who holds it; `None` when it is free.
     pub owner: Option<WorkerId>,
-    /// Grows by one with every write of a holder or taker: heartbeat and version in one. Begins at a number of its own.
+    /// Grows with every write of a holder or taker: heartbeat and version in one. Begins at a number of its own. The Java KCL
+    /// counts by one; our processes each by a number of their own.
     pub counter: u64,
     /// How often the owner changed since the last checkpoint.
     pub owner_switches: u64,
@@ -90,6 +91,9 @@ pub struct Lease {
     /// What time a [`Position::Latest`] or [`Position::AtTimestamp`] stands for. Our own attribute, which Java keeps but does
     /// not read: without it a `LATEST` lease whose first owner died early would skip records.
     pub started_at: Option<SystemTime>,
+    /// Something of the shard was done once, so that its parents were passed: what an operator who sets the checkpoint back does
+    /// not undo. Our own attribute as well, written with the checkpoint.
+    pub has_progressed: bool,
     /// When the application began, where it began at a time. Says nothing of this lease: every lease of ours carries it, so that
     /// it is known as long as one of them is left. Our own attribute as well.
     pub application_start: Option<SystemTime>,
@@ -110,6 +114,7 @@ impl Lease {
             children: BTreeSet::new(),
             hash_range: None,
             started_at: None,
+            has_progressed: false,
             application_start: None,
         }
     }

@@ -19,7 +19,7 @@ impl Coordinator {
     }
 
     fn surveyed(&mut self, surveyed: Surveyed) -> Result<(), End> {
-        let Surveyed { stream, listing, created, failure } = surveyed;
+        let Surveyed { stream, listing, created, deleted, failure } = surveyed;
         if failure.as_ref().is_some_and(SurveyError::is_table_missing) {
             return Err(End::TableMissing);
         }
@@ -27,6 +27,9 @@ impl Coordinator {
             tracing::warn!(%stream, error = failure as &dyn std::error::Error, "shards not compared with leases, trying again later");
         }
         self.learn(created);
+        for key in &deleted {
+            self.view.remove(key);
+        }
         if let Some(listing) = listing {
             // Kept only while leases wait for what it tells.
             self.listings.insert(stream.clone(), listing);

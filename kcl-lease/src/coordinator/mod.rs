@@ -59,6 +59,7 @@ pub(crate) async fn join(
     let keeping = Arc::new(Keeping {
         calls: Calls::new(store, member.clock.clone(), member.metrics.clone()),
         timing: member.timing,
+        stride: fastrand::Rng::with_seed(!member.seed).u16(..),
         clock: member.clock.clone(),
         tasks: member.tasks.clone(),
         inbox,

@@ -84,6 +84,7 @@ impl Coordinator {
                 calls: keeping.calls.clone(),
                 clock: member.clock.clone(),
                 timing: member.timing,
+                stride: keeping.stride,
             },
             view: View::new(member.timing.lease_duration),
             held: BTreeMap::new(),
@@ -323,7 +324,8 @@ impl Coordinator {
         let me = Some(&self.member.worker);
         let claimed = |lease: &&Lease| lease.owner.as_ref() == me && !lease.has_ended();
         let own: Vec<_> = self.view.leases().filter(claimed).collect();
-        let change = Change { owner: Some(None), ..Change::default() };
+        let stride = self.keeping.stride;
+        let change = Change { owner: Some(None), stride, ..Change::default() };
         let until = self.member.clock.now() + self.member.timing.renew_interval;
         let mut unfreed = own.len();
         for lease in own {

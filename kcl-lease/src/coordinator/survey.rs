@@ -1,4 +1,4 @@
-//! Compares the shards of a stream with its leases, and creates the leases that are missing.
+//! Compares the shards of a stream with its leases, creates the leases that are missing, and deletes those that are done with.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use kcl_core::leasing::{LeaseTiming, LeasingError};
 use kcl_core::{Backoff, Clock, Shard, ShardId, StartFrom, Stream, StreamId};
 
 use super::{Streams, WIDTH};
-use crate::Lease;
 use crate::calls::Calls;
-use crate::store::{Consistency, Scan, StoreError, StoreErrorKind};
+use crate::store::{Consistency, Outcome, Scan, StoreError, StoreErrorKind};
 use crate::sync::{self, Creation, Listing};
+use crate::{Lease, LeaseKey};
 
 /// What a survey needs.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub(crate) struct Surveyed {
     pub(super) listing: Option<Listing>,
     /// The leases that were created.
     pub(super) created: Vec<Lease>,
+    /// The leases that were cleaned up.
+    pub(super) deleted: Vec<LeaseKey>,
     pub(super) failure: Option<SurveyError>,
 }
 
@@ -122,6 +124,7 @@ impl Survey {
             stream: stream.id.clone(),
             listing: None,
             created: Vec::new(),
+            deleted: Vec::new(),
             failure: None,
         };
         let begun = self.clock.now();
@@ -140,8 +143,8 @@ impl Survey {
             }
         };
         let key = |shard: &ShardId| self.streams.key(&stream.id, shard);
-        let known = self.streams.leases(&stream.id, scan.leases.iter());
-        let creations = sync::missing_leases(&shards, known, &key, start);
+        let known: Vec<_> = self.streams.leases(&stream.id, scan.leases.iter()).collect();
+        let creations = sync::missing_leases(&shards, known.iter().copied(), &key, start);
         let created = stream::iter(creations).map(|Creation { lease, unless_begun }| {
             self.create(Creation { lease: lease.numbered(rng), unless_begun })
         });
@@ -152,8 +155,30 @@ impl Survey {
                 Err(error) => surveyed.failure = Some(SurveyError::Store(error)),
             }
         }
+        surveyed.deleted = self.clean_up(sync::done(&shards, &known)).await;
         surveyed.listing = Some(Listing { begun, shards });
         surveyed
+    }
+
+    /// Deletes ended leases, and returns which are gone. Several workers may do so at once. A failure hurts nobody: the next
+    /// survey goes on.
+    async fn clean_up(&self, done: Vec<&Lease>) -> Vec<LeaseKey> {
+        let mut gone = Vec::new();
+        for lease in done {
+            match self.calls.delete(&lease.key, &lease.fence(), self.deadline()).await {
+                Ok(Outcome::Applied) => {
+                    tracing::info!(lease = %lease.key, "deleted an ended lease, its children have progressed");
+                    gone.push(lease.key.clone());
+                }
+                Ok(Outcome::Missing) => gone.push(lease.key.clone()),
+                Ok(Outcome::Conflict(_)) => {}
+                Err(error) => {
+                    tracing::info!(lease = %lease.key, error = &error as &dyn std::error::Error, "ended lease not deleted, trying again later");
+                    break;
+                }
+            }
+        }
+        gone
     }
 
     async fn create_first(

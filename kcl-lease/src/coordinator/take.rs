@@ -17,6 +17,7 @@ pub(super) struct Taker {
     pub(super) calls: Calls,
     pub(super) clock: Clock,
     pub(super) timing: LeaseTiming,
+    pub(super) stride: u16,
 }
 
 /// What became of a move.
@@ -52,7 +53,8 @@ impl Taker {
             return Ok(Taken::Missed(parent));
         }
         let mut lease = claim.lease.clone();
-        let change = Change { owner: Some(Some(self.worker.clone())), ..Change::default() };
+        let owner = Some(Some(self.worker.clone()));
+        let change = Change { owner, stride: self.stride, ..Change::default() };
         let mut unclear = false;
         for _ in 0..ATTEMPTS {
             let now = self.clock.now();

@@ -10,9 +10,9 @@ use kcl_core::leasing::PendingCheckpoint;
 use kcl_core::{HashRange, Position, ShardId, WorkerId};
 
 use super::{
-    APPLICATION_START, CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COUNTER, ENTITY_TYPE, HASH_END,
-    HASH_START, KEY, OWNER, OWNER_SWITCHES, PARENTS, PENDING, PENDING_STATE, PENDING_SUB, SHARD,
-    STARTED_AT, STREAM,
+    APPLICATION_START, CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COUNTER, ENTITY_TYPE, HAS_PROGRESSED,
+    HASH_END, HASH_START, KEY, OWNER, OWNER_SWITCHES, PARENTS, PENDING, PENDING_STATE, PENDING_SUB,
+    SHARD, STARTED_AT, STREAM,
 };
 use crate::{Lease, LeaseKey};
 
@@ -85,6 +85,7 @@ impl<'a> Attributes<'a> {
             hash_range: self.hash_range()?,
             started_at: self.time(STARTED_AT)?,
             application_start: self.time(APPLICATION_START)?,
+            has_progressed: self.flag(HAS_PROGRESSED)?,
         })
     }
 
@@ -186,6 +187,13 @@ impl<'a> Attributes<'a> {
         HashRange::parse(start, end)
             .map(Some)
             .map_err(|_| Damage::value(HASH_START, "the start of a hash key range", start))
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, Damage> {
+        let Some(value) = self.get(name) else {
+            return Ok(false);
+        };
+        value.as_bool().copied().map_err(|_| Damage::new(name, "is not a boolean"))
     }
 
     fn time(&self, name: &str) -> Result<Option<SystemTime>, Damage> {

@@ -193,6 +193,7 @@ fn damaged_leases_are_set_aside_with_a_short_reason() {
         ("startingHashKey", text("8"), "startingHashKey is not"),
         ("startTimestamp", number(&"1e99"), "startTimestamp is not"),
         ("startTimestamp", text("now"), "startTimestamp is not a number"),
+        ("hasProgressed", text("true"), "hasProgressed is not a boolean"),
         ("applicationStartTimestamp", text("now"), "applicationStartTimestamp is not a number"),
     ];
     for (name, value, expected) in damages {
@@ -258,9 +259,10 @@ prop_compose! {
         bounds: Option<(u128, u128)>,
         started_at in proptest::option::of(0..4_000_000_000_000_u64),
         application_start in proptest::option::of(0..4_000_000_000_000_u64),
+        has_progressed: bool,
     ) -> Lease {
         Lease {
-            key, position, counter, owner_switches, pending, parents, children,
+            key, position, counter, owner_switches, pending, parents, children, has_progressed,
             owner: owner.map(|owner| WorkerId::new(owner).unwrap()),
             hash_range: bounds.and_then(|(a, b)| HashRange::new(a.min(b), a.max(b))),
             started_at: started_at.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),

@@ -23,6 +23,8 @@ pub(super) struct Machine<R> {
     /// As the last write that is known to have applied left it.
     lease: Lease,
     timing: LeaseTiming,
+    /// Of this process's writes.
+    stride: u16,
     valid_until: Instant,
     renew_at: Instant,
     phase: Phase<R>,
@@ -82,12 +84,14 @@ impl<R> Machine<R> {
     pub(super) fn new(
         lease: Lease,
         timing: LeaseTiming,
+        stride: u16,
         begun: Instant,
         rng: &mut fastrand::Rng,
     ) -> Self {
         Self {
             lease,
             timing,
+            stride,
             valid_until: begun + validity(&timing),
             renew_at: begun + spread(timing.renew_interval, rng),
             phase: Phase::Idle,
@@ -295,6 +299,7 @@ impl<R> Machine<R> {
         let asked_more = wanted.as_ref() > Some(&self.lease.position);
         let newest = wanted.as_ref().max(noted);
         let mut change = Change {
+            stride: self.stride,
             position: newest.filter(|at| **at > self.lease.position).cloned(),
             ..Change::default()
         };

@@ -31,6 +31,8 @@ use words::{Request, Step};
 pub(crate) struct Keeping {
     pub(crate) calls: Calls,
     pub(crate) timing: LeaseTiming,
+    /// By which this process knows its writes.
+    pub(crate) stride: u16,
     pub(crate) clock: Clock,
     pub(crate) tasks: Tasks,
     /// Where the end of a keeper is told.
@@ -91,7 +93,7 @@ impl Keeping {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let (key, token, began) = (lease.key.clone(), lease.counter, lease.began());
         let watermark = lease.position.clone();
-        let machine = Machine::new(lease, self.timing, begun, &mut rng);
+        let machine = Machine::new(lease, self.timing, self.stride, begun, &mut rng);
         let valid_until = machine.valid_until();
         let shared = Arc::new(Shared {
             lost: CancellationToken::new(),

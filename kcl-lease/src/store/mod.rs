@@ -96,7 +96,7 @@ pub struct Scan {
 /// What a conditional write did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It applied. The lease is now as the change says, its counter one higher.
+    /// It applied. The lease is now as the change says, its counter higher by one and the stride.
     Applied,
     /// Somebody wrote before; nothing was changed. The lease as it is now, where the store knows it.
     Conflict(Option<Box<Lease>>),
@@ -107,6 +107,9 @@ pub enum Outcome {
 /// What an update changes; `None` leaves as it is. The default change only renews.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
+    /// How much more than one the counter grows. Each process has a number of its own, and so knows its writes from those of
+    /// another process with the same worker id, when the answer was lost.
+    pub stride: u16,
     /// The new owner; `Some(None)` frees the lease. A change to another worker counts `owner_switches` up.
     pub owner: Option<Option<WorkerId>>,
     /// The new checkpoint. Sets `owner_switches` to 0, and clears a pending checkpoint unless `pending` sets one.
@@ -122,7 +125,7 @@ impl Change {
     #[must_use]
     pub fn apply_to(&self, lease: &Lease) -> Lease {
         let mut next = lease.clone();
-        next.counter += 1;
+        next.counter += self.step();
         if self.switches_owner(lease.owner.as_ref()) {
             next.owner_switches += 1;
         }
@@ -131,6 +134,7 @@ impl Change {
         }
         if let Some(position) = &self.position {
             next.position = position.clone();
+            next.has_progressed |= position.has_progressed();
             next.owner_switches = 0;
             next.pending = None;
         }
@@ -141,6 +145,11 @@ impl Change {
             next.children.clone_from(children);
         }
         next
+    }
+
+    /// What the counter grows by.
+    pub(crate) fn step(&self) -> u64 {
+        1 + u64::from(self.stride)
     }
 
     /// Whether the lease goes from the worker `before` to another; to and from free does not count (Java KCL: `takeLease`).

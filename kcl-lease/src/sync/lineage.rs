@@ -15,6 +15,7 @@ pub(super) struct Lineage<'a> {
     shards: &'a [Shard],
     listed: BTreeSet<&'a ShardId>,
     leases: BTreeMap<&'a ShardId, &'a Lease>,
+    parents: BTreeMap<&'a ShardId, BTreeSet<&'a ShardId>>,
     children: BTreeMap<&'a ShardId, BTreeSet<&'a ShardId>>,
     passed: BTreeSet<&'a ShardId>,
     related: BTreeSet<&'a ShardId>,
@@ -50,7 +51,7 @@ impl<'a> Lineage<'a> {
         let known = leases.keys().chain(&passed).copied();
         let related = beyond(known, &children);
         let beginning = beginning(&leases, start);
-        Self { shards, listed, leases, children, passed, related, beginning }
+        Self { shards, listed, leases, parents, children, passed, related, beginning }
     }
 
     /// The leases to create now. Parents come before children.
@@ -72,9 +73,24 @@ impl<'a> Lineage<'a> {
         self.beginning.as_ref().and_then(|(_, time)| *time)
     }
 
+    /// The parents that are known.
+    pub(super) fn parents(&self, shard: &ShardId) -> impl Iterator<Item = &'a ShardId> {
+        self.parents.get(shard).into_iter().flatten().copied()
+    }
+
     /// The children that are known.
     pub(super) fn children(&self, shard: &ShardId) -> impl Iterator<Item = &'a ShardId> {
         self.children.get(shard).into_iter().flatten().copied()
+    }
+
+    /// The children that are known, and theirs.
+    pub(super) fn descendants(&self, shard: &'a ShardId) -> BTreeSet<&'a ShardId> {
+        beyond([shard].into_iter(), &self.children)
+    }
+
+    /// The lease of the shard.
+    pub(super) fn lease(&self, shard: &ShardId) -> Option<&'a Lease> {
+        self.leases.get(shard).copied()
     }
 
     /// True when the stream lists the shard.

@@ -17,6 +17,7 @@
 //! that others wait for, from `TRIM_HORIZON`: records are repeated, none is skipped. Shards before those are not waited for.
 //!
 //! - `lineage`: how shards and leases relate. `waiting`: which leases must not start because a parent's lease is missing.
+//! - `cleanup`: which ended leases nobody needs any more.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,9 +26,11 @@ use kcl_core::{HashRange, Position, Shard, ShardId, StartFrom};
 
 use crate::{Lease, LeaseKey};
 
+mod cleanup;
 mod lineage;
 mod waiting;
 
+pub(crate) use cleanup::done;
 pub(crate) use lineage::Beginning;
 use lineage::{Lineage, Missing};
 pub(crate) use waiting::{Listing, lacks_a_parent, waiting};
@@ -37,7 +40,7 @@ pub(crate) use waiting::{Listing, lacks_a_parent, waiting};
 pub(crate) struct Creation {
     pub(crate) lease: Lease,
     /// Do not create it when a consistent read shows one of these [at or past the beginning](is_begun): the view was torn,
-    /// and the shard's own lease was cleaned up.
+    /// and the shard's own lease was cleaned up. All that come after the shard, as leases between may be cleaned up as well.
     pub(crate) unless_begun: Vec<LeaseKey>,
 }
 
@@ -86,14 +89,15 @@ pub(crate) fn missing_leases<'a>(
         let application_start = lineage.application_start();
         let lease =
             Lease { started_at, application_start, parents, ..lease_of(shard, key, position) };
-        Creation { lease, unless_begun: lineage.children(&shard.id).map(key).collect() }
+        let descendants = lineage.descendants(&shard.id);
+        Creation { lease, unless_begun: descendants.into_iter().map(key).collect() }
     };
     lineage.missing().map(create).collect()
 }
 
 /// True when the application has gone past what precedes this lease, or began here.
 pub(crate) fn is_begun(lease: &Lease) -> bool {
-    lease.position != Position::TrimHorizon || lease.started_at.is_some()
+    lease.has_progressed || lease.position != Position::TrimHorizon || lease.started_at.is_some()
 }
 
 /// Where the reader of a lease begins, and the time that this stands for. `has_known_parent`: a parent's lease exists.

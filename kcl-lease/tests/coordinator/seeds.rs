@@ -126,7 +126,7 @@ async fn a_take_of_an_earlier_life_is_not_mistaken_for_an_unclear_one() {
     });
     let again = world.worker("a").await;
     world.until(SECOND, || again.count() == 1).await;
-    assert_eq!(world.lease(0).await.counter, taken + 1, "its own write must prove the lease");
+    assert!(world.lease(0).await.counter > taken, "its own write must prove the lease");
     let scan = world.store.plain().scan(Consistency::Strong).await.unwrap();
     assert_eq!(scan.leases.len(), 1);
 }
@@ -158,4 +158,23 @@ async fn a_lease_that_expires_while_another_is_taken_is_taken_next() {
     world.until(5 * SECOND, || heir.count() >= 2).await;
     let took = world.until(SECOND, || heir.count() == 3).await;
     assert!(took < SECOND / 5, "{took:?}: {:#?}", world.trace());
+}
+
+/// Seed 523: a worker that had stood still sent a renewal whose answer was lost. A later process of its id had taken the lease
+/// meanwhile, which looked like the renewal's effect.
+#[tokio::test(start_paused = true)]
+async fn a_take_by_a_twin_is_not_mistaken_for_an_unclear_renewal() {
+    let world = World::new(1);
+    let first = world.worker("a").await;
+    world.until(SECOND, || first.count() == 1).await;
+    let grant = first.grant(0);
+    // What the first one writes from now on fails after the other has taken the lease.
+    world.store.rule(|call| {
+        let renews =
+            call.operation == "UpdateItem" && call.change.is_some_and(|c| c.owner.is_none());
+        renews.then_some(Fault::Before(UNCLEAR))
+    });
+    let twin = world.worker_as("twin", "a", None).await.unwrap();
+    world.until(SECOND, || twin.count() == 1).await;
+    world.until(DURATION / 2, || grant.lease.lost().is_cancelled()).await;
 }

@@ -194,10 +194,8 @@ impl World {
     }
 
     /// How many writes a lease has seen since it was first created.
-    pub(crate) fn age(&self, lease: &Lease) -> u64 {
-        let writes = self.store.writes();
-        let first = writes.iter().find(|(_, first)| first.key == lease.key).unwrap();
-        lease.counter - first.1.counter
+    pub(crate) fn age(&self, lease: &Lease) -> usize {
+        self.store.writes().iter().filter(|(_, written)| written.key == lease.key).count() - 1
     }
 
     /// How often a shard was granted to anybody.

@@ -311,7 +311,7 @@ impl World {
                     }
                     if fate == Fate::Clear {
                         let machine =
-                            Machine::new(expected.clone(), timing(), self.now, &mut rng());
+                            Machine::new(expected.clone(), timing(), 0, self.now, &mut rng());
                         let worker = Rc::make_mut(&mut self.workers[w]);
                         worker.held[l] = Some(Held { machine, robbed: false });
                         worker.view.observe(expected, self.now);

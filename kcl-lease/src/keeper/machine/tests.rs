@@ -29,7 +29,7 @@ impl Bench {
     /// Holds `s` at counter 7 since now.
     fn new() -> Self {
         let (now, mut rng) = (start(), fastrand::Rng::with_seed(1));
-        let machine = Machine::new(lease("s", "me", 7), timing(), now, &mut rng);
+        let machine = Machine::new(lease("s", "me", 7), timing(), 0, now, &mut rng);
         Self { machine, now, watermark: Position::TrimHorizon, rng }
     }
 
@@ -279,7 +279,7 @@ fn a_refused_write_is_told_and_the_lease_kept() {
 fn leases_granted_together_are_after_some_minutes_renewed_at_all_times() {
     let (mut rng, mut tenths) = (fastrand::Rng::with_seed(1), BTreeSet::new());
     for _ in 0..100 {
-        let mut machine = Machine::<u32>::new(lease("s", "me", 7), timing(), start(), &mut rng);
+        let mut machine = Machine::<u32>::new(lease("s", "me", 7), timing(), 0, start(), &mut rng);
         let mut renewals = Vec::new();
         while renewals.len() < 100 {
             let now = renewals.last().copied().unwrap_or(start());

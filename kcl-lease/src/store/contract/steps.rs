@@ -10,7 +10,7 @@ use crate::store::{Change, LeaseStore, Outcome};
 use crate::{Lease, LeaseKey};
 
 pub(super) fn random_change(rng: &mut fastrand::Rng) -> Change {
-    let mut change = Change::default();
+    let mut change = Change { stride: [0, rng.u16(..)][rng.usize(..2)], ..Change::default() };
     if rng.u8(..3) == 0 {
         let owner = [None, Some("a"), Some("b")][rng.usize(..3)];
         change.owner = Some(owner.map(worker));
@@ -46,6 +46,7 @@ pub(super) fn full(id: &str) -> Lease {
         hash_range: HashRange::new(7, u128::MAX),
         started_at: Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
         application_start: Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_100)),
+        has_progressed: true,
         ..Lease::new(key(id), Position::Latest)
     }
 }

@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::Fence;
 use crate::item::{
-    CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COUNTER, OWNER, OWNER_SWITCHES, PENDING, PENDING_STATE,
-    PENDING_SUB, bytes, number, position, shards, text,
+    CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COUNTER, HAS_PROGRESSED, OWNER, OWNER_SWITCHES, PENDING,
+    PENDING_STATE, PENDING_SUB, bytes, number, position, shards, text,
 };
 use crate::store::Change;
 
@@ -42,17 +42,20 @@ pub(super) struct Update {
 impl Update {
     pub(super) fn new(fence: &Fence, change: &Change) -> Self {
         let mut actions = Actions::default();
-        actions.set(COUNTER, number(&(fence.counter + 1)));
+        actions.set(COUNTER, number(&(fence.counter + change.step())));
         match &change.owner {
             Some(Some(worker)) => actions.set(OWNER, text(worker)),
             Some(None) => actions.remove(OWNER),
             None => {}
         }
-        if let Some(checkpoint) = &change.position {
-            let (checkpoint, sub) = position(checkpoint);
+        if let Some(at) = &change.position {
+            let (checkpoint, sub) = position(at);
             actions.set(CHECKPOINT, checkpoint);
             actions.set(CHECKPOINT_SUB, sub);
             actions.set(OWNER_SWITCHES, number(&0));
+            if at.has_progressed() {
+                actions.set(HAS_PROGRESSED, AttributeValue::Bool(true));
+            }
         } else if change.switches_owner(fence.owner.as_ref()) {
             actions.add(OWNER_SWITCHES, number(&1));
         }
@@ -177,7 +180,8 @@ mod tests {
             update(&held_by_a(), &change).0,
             "SET leaseCounter = :leaseCounter, checkpoint = :checkpoint, \
              checkpointSubSequenceNumber = :checkpointSubSequenceNumber, \
-             ownerSwitchesSinceCheckpoint = :ownerSwitchesSinceCheckpoint \
+             ownerSwitchesSinceCheckpoint = :ownerSwitchesSinceCheckpoint, \
+             hasProgressed = :hasProgressed \
              REMOVE leaseOwner, pendingCheckpoint, pendingCheckpointSubSequenceNumber, \
              pendingCheckpointState"
         );

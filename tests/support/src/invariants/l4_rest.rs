@@ -68,12 +68,13 @@ fn rest(history: &History) -> Vec<Violation> {
     };
     let rest = drained + UNREST..over;
     let moves = |what: &What| match what {
-        What::Wrote(write) => {
-            let owner = |lease: &Option<kcl_lease::Lease>| {
-                lease.as_ref().and_then(|lease| lease.owner.clone())
-            };
-            owner(&write.before) != owner(&write.after)
-        }
+        What::Wrote(write) => match (&write.before, &write.after) {
+            (before, Some(after)) => {
+                before.as_ref().and_then(|lease| lease.owner.as_ref()) != after.owner.as_ref()
+            }
+            // Ended leases are cleaned up.
+            (_, None) => false,
+        },
         _ => false,
     };
     let moved =

@@ -1,5 +1,5 @@
 //! S15, a planned move repeats nothing: what a worker did before it freed a shard in order is not handed out again, unless an
-//! operator sets the lease back. (Where processors checkpoint by themselves it is theirs to do so when asked to stop.)
+//! operator sets the lease back or deletes it, or one of the same lineage when its own was cleaned up. (Where processors checkpoint by themselves it is theirs to do so when asked to stop.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +14,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         return Vec::new();
     }
     let mut violations = Vec::new();
+    let mut leased: BTreeSet<&ShardId> = BTreeSet::new();
     let mut reached: BTreeMap<(&ShardId, Life), &Position> = BTreeMap::new();
     let mut drained: BTreeMap<&ShardId, &Position> = BTreeMap::new();
     // Consumers that were at work before the drain, and may end a batch late.
@@ -33,8 +34,16 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 drained.extend(position.map(|position| (shard, position)));
                 since.retain(|(at, _)| *at != shard);
             }
-            What::Wrote(write) if write.by.is_none() => {
-                drained.remove(shard);
+            What::Wrote(write) => {
+                match write.after {
+                    Some(_) => leased.insert(shard),
+                    None => leased.remove(shard),
+                };
+                if write.by.is_none() {
+                    drained.remove(shard);
+                    // What led to it, or followed, and was cleaned up may be read again with it.
+                    drained.retain(|shard, _| leased.contains(shard));
+                }
             }
             What::Delivered(life, batch) if since.contains(&(shard, *life)) => {
                 let (Some(first), Some(drained)) = (batch.first(), drained.get(shard)) else {

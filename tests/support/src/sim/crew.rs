@@ -311,6 +311,7 @@ impl Crew {
         let is_there = |slot: &Slot| !matches!(slot.state, State::Down { .. } | State::Gone);
         let limited = world.settings.limited
             && life.worker.is_multiple_of(2)
+            && life.life == 1
             && self.slots.iter().any(|slot| is_there(slot) && !slot.limited);
         let failure = match world.settings.attempts {
             Some(attempts) => FailurePolicy::attempts(attempts),

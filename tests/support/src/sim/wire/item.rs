@@ -10,7 +10,7 @@ use kcl_lease::{Fence, Lease, LeaseKey};
 use serde_json::{Value, json};
 
 /// Every attribute, with its DynamoDB type.
-const ATTRIBUTES: [(&str, &str); 14] = [
+const ATTRIBUTES: [(&str, &str); 15] = [
     ("leaseKey", "S"),
     ("leaseOwner", "S"),
     ("leaseCounter", "N"),
@@ -25,6 +25,7 @@ const ATTRIBUTES: [(&str, &str); 14] = [
     ("endingHashKey", "S"),
     ("startTimestamp", "N"),
     ("applicationStartTimestamp", "N"),
+    ("hasProgressed", "BOOL"),
 ];
 
 /// The lease that an item is, or why it is none.
@@ -72,6 +73,7 @@ pub(super) fn lease(item: &Value) -> Result<Lease, String> {
     };
     let time = |name: &str| number(name).map(|at| UNIX_EPOCH + Duration::from_millis(at));
     lease.started_at = time("startTimestamp");
+    lease.has_progressed = item["hasProgressed"]["BOOL"].as_bool().unwrap_or_default();
     lease.application_start = time("applicationStartTimestamp");
     Ok(lease)
 }
