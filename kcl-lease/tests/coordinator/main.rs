@@ -5,7 +5,7 @@
 mod deletion;
 mod failing;
 mod faults;
-
+mod java;
 mod kinesis;
 mod listing;
 mod litter;
