@@ -77,8 +77,10 @@ metrics! {
     LEASE_WRITES = Counter "kcl_lease_writes";
     /// Scans of the lease table.
     LEASE_SCANS = Counter "kcl_lease_scans";
-    /// Items of the lease table that are not readable leases, and were passed over.
+    /// Leases in the table that cannot be read, and were passed over.
     LEASES_UNREADABLE = Counter "kcl_leases_unreadable";
+    /// Items of the lease table that are no leases at all, and were passed over.
+    LEASE_ITEMS_FOREIGN = Counter "kcl_lease_items_foreign";
     /// Durable checkpoints. Per shard.
     CHECKPOINTS = Counter "kcl_checkpoints";
     /// Leases created by shard sync or at the end of a parent.

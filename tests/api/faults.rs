@@ -65,7 +65,7 @@ async fn errors_and_throttles_cost_time_and_nothing_else() {
 
 /// C1: the first writes of every kind take effect and their answers are lost.
 #[tokio::test(start_paused = true)]
-async fn lost_answers_of_every_write_kind_cost_no_lease() {
+async fn c1_lost_answers_of_every_write_kind_cost_no_lease() {
     for operation in ["PutItem", "UpdateItem", "CreateTable"] {
         for n in 1..=6 {
             let what = format!("{operation} {n}");
@@ -179,7 +179,7 @@ async fn a_cut_off_worker_delivers_nothing_after_its_successor_has_begun() {
 
 /// B10: a batch takes longer than an iterator lives; nothing is lost or repeated.
 #[tokio::test(start_paused = true)]
-async fn an_iterator_may_expire_while_the_processor_is_busy() {
+async fn b10_an_iterator_may_expire_while_the_processor_is_busy() {
     struct Slow(Recorder);
     impl RecordProcessor for Slow {
         type Error = std::convert::Infallible;
@@ -212,7 +212,7 @@ async fn an_iterator_may_expire_while_the_processor_is_busy() {
 
 /// S9: shards cannot be listed, streams not described, when the application starts.
 #[tokio::test(start_paused = true)]
-async fn the_first_calls_may_fail_for_a_while() {
+async fn b8_the_first_calls_may_fail_for_a_while() {
     for operation in ["ListShards", "DescribeStreamSummary", "DescribeTable", "CreateTable", "Scan"]
     {
         for fault in [Fault::ErrorBefore(500), Fault::Throttle, Fault::LostAfter] {
@@ -230,7 +230,7 @@ async fn the_first_calls_may_fail_for_a_while() {
 
 /// B6: a connection that never answers holds nothing for ever, at the start as later.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_never_answered_is_given_up() {
+async fn b6_a_call_that_is_never_answered_is_given_up() {
     for operation in
         ["DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords", "UpdateItem"]
     {
@@ -268,7 +268,7 @@ async fn credentials_may_be_expired_for_ten_minutes() {
 /// A16: what expired while nobody read is gone; reading goes on with the oldest record, whether Kinesis refuses the old
 /// position or passes over it.
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_older_than_the_retention_goes_on_with_the_oldest_record() {
+async fn a16_a_checkpoint_older_than_the_retention_goes_on_with_the_oldest_record() {
     for refused in [false, true] {
         let world = World::new(2).await;
         let worker = world.start("a");
@@ -311,7 +311,7 @@ async fn a_fresh_application_reads_the_children_of_expired_parents() {
 
 /// B12, B14: an application that slept while a shard was split and its retention passed reads the children.
 #[tokio::test(start_paused = true)]
-async fn a_sleeping_application_reads_the_children_of_a_shard_that_is_gone() {
+async fn b12_a_sleeping_application_reads_the_children_of_a_shard_that_is_gone() {
     let world = World::new(2).await;
     let worker = world.start("a");
     world.put(6, 2).await;

@@ -291,7 +291,7 @@ async fn a_hung_call_is_abandoned_after_the_drain_limit() {
 
 /// A call that blocks its thread cannot be dropped; the worker reports it and goes all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_call_that_blocks_its_thread_does_not_hold_up_the_stop() {
+async fn b9_a_call_that_blocks_its_thread_does_not_hold_up_the_stop() {
     struct Blocking(std::sync::mpsc::Receiver<()>);
     impl RecordProcessor for Blocking {
         type Error = std::convert::Infallible;
@@ -415,6 +415,29 @@ async fn a_manual_checkpoint_says_what_is_done_and_a_prepared_one_is_found_again
     prepared.commit().await.unwrap();
     assert_eq!(world.leases().await[0].position, records[5].position());
     assert!(second.stop().await.is_clean());
+}
+
+/// Java's row 71, C7.
+#[tokio::test(start_paused = true)]
+async fn java_row_71_an_older_prepared_checkpoint_is_refused_after_a_newer_one() {
+    let world = World::new(1).await;
+    let (handed, pending): (Arc<Mutex<Vec<Handed>>>, Arc<Mutex<Vec<_>>>) = Default::default();
+    let seen = handed.clone();
+    let processor = move |_: &ShardId| Manual(seen.clone(), pending.clone());
+    let manual = |set: Ready| set.checkpoint(Checkpoint::manual());
+    let worker = world.start_set("a", StartFrom::TrimHorizon, processor, manual);
+    world.put(1, 3).await;
+    tokio::time::sleep(20 * SECOND).await;
+    let handed = std::mem::take(&mut *handed.lock().unwrap());
+    let records: Vec<_> = handed.iter().flat_map(|(records, _)| records).collect();
+    let checkpointer = &handed[0].1;
+    let older = checkpointer.prepare_at(records[1], None).await.unwrap();
+    let newer = checkpointer.prepare_at(records[2], None).await.unwrap();
+    newer.commit().await.unwrap();
+    let refused = older.commit().await;
+    assert!(matches!(refused, Err(CheckpointError::Backward { .. })), "{refused:?}");
+    assert_eq!(world.leases().await[0].position, records[2].position());
+    assert!(worker.stop().await.is_clean());
 }
 
 /// After a loss every call of an old checkpointer says so, also when nothing is to be written, and when the worker has the

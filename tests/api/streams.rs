@@ -123,7 +123,7 @@ async fn leases_of_several_streams_are_as_java_writes_them() {
 
 /// A14, A15: progress that is there under other keys is not taken for none.
 #[tokio::test(start_paused = true)]
-async fn a_table_of_another_mode_or_an_earlier_stream_is_refused() {
+async fn a14_a_table_of_another_mode_or_an_earlier_stream_is_refused() {
     let world = World::new(1).await;
     create_payments(&world).await;
     let worker = start(&world, "worker");

@@ -153,6 +153,46 @@ fn every_row_of_the_bug_catalogue_has_its_test() {
     all_exist("bug-catalogue.md", rows.iter().map(|columns| columns[2]), 80);
 }
 
+/// Each bug of families A to C that polling can have is held by a test that bears its number.
+#[test]
+fn every_bug_of_polling_has_a_test_with_its_number() {
+    let page = fs::read_to_string(root().join("docs/SEMANTICS.md")).unwrap();
+    for (part, last) in [('A', 17), ('B', 18), ('C', 12)] {
+        for number in 1..=last {
+            let row = format!("| {part}{number} | ");
+            let test = page.lines().find_map(|line| line.strip_prefix(&row));
+            let test = test.unwrap_or_else(|| panic!("no row {part}{number} in SEMANTICS.md"));
+            let named = format!("`{}{number}_", part.to_ascii_lowercase());
+            assert!(test == "fan-out |" || test.starts_with(&named), "{row}{test}");
+        }
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    all_exist("SEMANTICS.md", rows, 40);
+}
+
+/// Each scenario of the Java KCL's tests has its place, and each test that it names exists.
+#[test]
+fn every_scenario_of_java_has_its_place() {
+    let page = fs::read_to_string(root().join("docs/java-scenarios.md")).unwrap();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .map(|line| line.trim_matches(['|', ' ']).split(" | ").collect())
+        .filter(|row: &Vec<_>| row.len() == 4 && row[0].parse::<u32>().is_ok())
+        .collect();
+    assert_eq!(rows.len(), 77, "rows");
+    for row in &rows {
+        let [number, _, tests, result] = row[..] else { panic!("{row:?}") };
+        let is_reasoned = ["ADR ", "not applicable: "].iter().any(|word| result.contains(word));
+        assert!(
+            is_reasoned
+                || (tests != "none"
+                    && (result.starts_with("same") || result.starts_with("as row"))),
+            "row {number} neither passes nor says why"
+        );
+    }
+    all_exist("java-scenarios.md", rows.iter().map(|row| row[2]), 80);
+}
+
 /// Every test in backticks is a function somewhere, and there are at least so many.
 fn all_exist<'a>(page: &str, texts: impl Iterator<Item = &'a str>, least: usize) {
     let sources = sources();

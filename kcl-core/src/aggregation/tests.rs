@@ -105,7 +105,7 @@ fn assert_damaged(name: &str, message: &[u8], damage: Damage) {
 }
 
 #[test]
-fn damage_behind_a_good_user_record_takes_it_back() {
+fn a4_damage_behind_a_good_user_record_takes_it_back() {
     let table: &[(&str, &[u8], Damage)] = &[
         ("tag without end", b"\x80", Damage::Truncated),
         ("number without end", b"\x20\x80\x80", Damage::Truncated),

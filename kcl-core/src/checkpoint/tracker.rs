@@ -83,6 +83,24 @@ mod tests {
         ));
     }
 
+    /// The processor hands 4 to 9 to tasks of its own, and each checkpoints when it is done.
+    #[test]
+    fn c7_work_that_ends_out_of_order_takes_no_checkpoint_back() {
+        for order in [[4, 7, 9], [9, 7, 4], [7, 9, 4], [7, 4, 9]] {
+            let mut tracker = Tracker::new(at(3));
+            tracker.deliver(at(9));
+            let mut last = 3;
+            for ended in order {
+                let admitted = tracker.admit(&at(ended)).is_ok();
+                assert_eq!(admitted, ended > last, "{ended} of {order:?}");
+                // Also an answer to an older write, that comes late, takes nothing back.
+                tracker.commit(at(ended));
+                last = ended.max(last);
+                assert!(tracker.admit(&at(last - 1)).is_err(), "{ended} of {order:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_failed_batch_cannot_be_checkpointed() {
         let mut tracker = Tracker::new(at(3));

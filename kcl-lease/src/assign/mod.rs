@@ -210,4 +210,6 @@ fn claim(view: &View, lease: &Lease, why: &'static str) -> Claim {
 #[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]
+mod java_tests;
+#[cfg(test)]
 mod tests;

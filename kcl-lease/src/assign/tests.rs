@@ -11,7 +11,7 @@ const SCAN: Duration = Duration::from_secs(2);
 /// Plans for worker `me` on a table of text, one word per lease: `shard:owner`, an owner with `!` has expired, with
 /// `!!` a scan interval ago; `-` is free, `-!` for a scan interval; `END` has ended. `<p` after the owner names a parent.
 /// Returns the moves as sorted words: `+shard` for a take, `~shard` for a steal.
-fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
+pub(super) fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
     let now = start();
     let mut view = View::new(TEN);
     for word in leases.split_whitespace() {

@@ -26,6 +26,7 @@ use crate::keeper::{Exit, Keeping};
 use crate::store::LeaseStore;
 
 mod act;
+mod aside;
 mod heed;
 mod run;
 mod streams;

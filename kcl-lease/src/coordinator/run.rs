@@ -9,6 +9,7 @@ use kcl_core::leasing::{LeaseEvent, LeasingError, Member};
 use kcl_core::{Backoff, StreamId, metrics};
 use tokio::sync::{mpsc, oneshot};
 
+use super::aside::Aside;
 use super::surveys::SurveyTime;
 use super::take::Taker;
 use super::{Control, Message, Streams, Survey};
@@ -37,6 +38,7 @@ pub(super) struct Coordinator {
     /// The newest listings, of the streams where leases wait.
     pub(super) listings: BTreeMap<StreamId, Listing>,
     pub(super) agenda: Agenda,
+    pub(super) aside: Aside,
     /// Another live worker was seen under this one's id.
     pub(super) has_twin: bool,
     pub(super) rng: fastrand::Rng,
@@ -99,6 +101,7 @@ impl Coordinator {
                 replan: true,
                 planned: now,
             },
+            aside: Aside::default(),
             has_twin: false,
             rng: fastrand::Rng::with_seed(member.seed),
             member,
@@ -255,10 +258,7 @@ impl Coordinator {
 
     fn fold(&mut self, mut scan: Scan, started: Instant) {
         let now = self.member.clock.now();
-        if !scan.unreadable.is_empty() {
-            let count = scan.unreadable.len() as f64;
-            self.member.metrics.record(metrics::LEASES_UNREADABLE, None, count);
-        }
+        self.aside.note(&scan, &*self.member.metrics);
         scan.leases.retain(|lease| self.streams.of(&lease.key).is_some());
         for lease in &scan.leases {
             if let Some(keeper) = self.held.get(&lease.key)

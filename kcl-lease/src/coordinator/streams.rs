@@ -48,7 +48,8 @@ impl Streams {
     /// Why these streams must not be read with a table that holds such leases, and what to do.
     ///
     /// A worker that took the table for empty would start over, and skip or repeat records. Leases of other streams are
-    /// fine: an application may have dropped some, or added one.
+    /// fine beside its own: an application may have dropped some, or added one. A table that has only leases of other streams
+    /// is most likely another application's.
     pub(super) fn refusal(&self, leases: &[Lease]) -> Option<String> {
         let first = leases.first()?;
         if self.by_id.len() == 1 {
@@ -67,11 +68,14 @@ impl Streams {
             };
             lease.key.stream().is_some_and(|other| self.by_id.keys().any(|id| same_name(id, other)))
         };
-        let old = leases.iter().find(recreated)?;
-        Some(format!(
-            "lease {} belongs to an earlier stream of the same name, which was deleted; if its records are no longer needed delete its leases, else choose another table",
-            old.key
-        ))
+        if let Some(old) = leases.iter().find(recreated) {
+            return Some(format!(
+                "lease {} belongs to an earlier stream of the same name, which was deleted; if its records are no longer needed delete its leases, else choose another table",
+                old.key
+            ));
+        }
+        let foreign = leases.iter().all(|lease| self.of(&lease.key).is_none());
+        foreign.then(|| format!("its leases, such as {}, are all of streams that this worker does not read; if it is the table of this application let the worker read one of those streams as well until the others have leases, else choose another table", first.key))
     }
 }
 
@@ -98,9 +102,9 @@ mod tests {
 
     /// A14, A15, S13.
     #[test]
-    fn tables_of_another_mode_or_of_an_earlier_stream_are_refused() {
+    fn a15_tables_of_another_mode_or_stream_or_of_an_earlier_one_are_refused() {
         let (one, two) = (["1:a:7"].as_slice(), ["1:a:7", "1:b:7"].as_slice());
-        let table: [(&[&str], &[&str], bool); 11] = [
+        let table: [(&[&str], &[&str], bool); 14] = [
             (one, &[], false),
             (one, &["shard-0"], false),
             (one, &["1:a:7:shard-0"], true),
@@ -111,7 +115,12 @@ mod tests {
             (two, &["shard-0"], true),
             (two, &["shard-0", "1:b:7:shard-0"], false),
             // Streams that were dropped.
-            (two, &["1:c:7:shard-0", "2:a:8:shard-0"], false),
+            (two, &["1:c:7:shard-0", "2:a:8:shard-0", "1:b:7:shard-0"], false),
+            // Only those of others.
+            (two, &["1:c:7:shard-0", "2:a:8:shard-0"], true),
+            (two, &["1:c:7:shard-0"], true),
+            // Keys of the other form among them: the mode was changed before.
+            (two, &["1:c:7:shard-0", "shard-0"], true),
             (two, &["1:b:6:shard-0"], true),
             (two, &["1:b:7:shard-0", "1:b:8:shard-0"], true),
         ];

@@ -13,7 +13,7 @@ pub(crate) type Beginning = (Position, Option<SystemTime>);
 
 pub(super) struct Lineage<'a> {
     shards: &'a [Shard],
-    listed: BTreeSet<&'a ShardId>,
+    listed: BTreeMap<&'a ShardId, &'a Shard>,
     leases: BTreeMap<&'a ShardId, &'a Lease>,
     parents: BTreeMap<&'a ShardId, BTreeSet<&'a ShardId>>,
     children: BTreeMap<&'a ShardId, BTreeSet<&'a ShardId>>,
@@ -37,7 +37,7 @@ impl<'a> Lineage<'a> {
         start: StartFrom,
     ) -> Self {
         let leases: BTreeMap<_, _> = leases.into_iter().map(|l| (l.key.shard(), l)).collect();
-        let listed = shards.iter().map(|shard| &shard.id).collect();
+        let listed = shards.iter().map(|shard| (&shard.id, shard)).collect();
         let mut parents: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         let mut children: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         let of_shards = shards.iter().flat_map(|s| s.parents.iter().map(move |p| (p, &s.id)));
@@ -95,13 +95,19 @@ impl<'a> Lineage<'a> {
 
     /// True when the stream lists the shard.
     pub(super) fn lists(&self, shard: &ShardId) -> bool {
-        self.listed.contains(shard)
+        self.listed.contains_key(shard)
     }
 
     /// True when the shard has no lease and gets one, now or after others have ended.
     pub(super) fn is_to_come(&self, shard: &ShardId) -> bool {
-        let is_in_turn =
-            || self.related.contains(shard) || self.beginning.is_some() || self.is_awaited(shard);
+        // An open one is taken up whatever is known. It has children only where a listing contradicts itself.
+        let is_open = || self.listed.get(shard).is_some_and(|shard| shard.is_open());
+        let is_in_turn = || {
+            self.related.contains(shard)
+                || self.beginning.is_some()
+                || is_open()
+                || self.is_awaited(shard)
+        };
         self.lists(shard) && self.is_missing(shard) && is_in_turn()
     }
 

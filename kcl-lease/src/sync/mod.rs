@@ -140,4 +140,6 @@ const SKEW_ALLOWANCE: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod history_tests;
 #[cfg(test)]
+mod java_tests;
+#[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+//! Which leases are missing. The scenarios of the Java KCL are in `java_tests`.
+
 use super::*;
 use crate::testing::key;
 
@@ -25,7 +27,7 @@ pub(super) fn lineage(closed: &str, open: &str) -> Vec<Shard> {
 }
 
 /// The graphs of the Java KCL's `HierarchicalShardSyncerTest`.
-fn graph(name: char) -> Vec<Shard> {
+pub(super) fn graph(name: char) -> Vec<Shard> {
     match name {
         'A' => lineage("0 1 2 3 5 6<0,1 7<2,3", "4 8<6,7 9<5 10<5"),
         _ => lineage("0 1 2<0,1 3<2 4<2 5<3,4 6<5 7<5 8<6,7", "9<8 10<8"),
@@ -55,7 +57,7 @@ pub(super) fn leases(text: &str, start: StartFrom) -> Vec<Lease> {
 }
 
 /// What is created: `7` at `TRIM_HORIZON`, `7@` there but only from the application's time on, `7t` at `AT_TIMESTAMP`.
-fn created(shards: &[Shard], text: &str, start: StartFrom) -> String {
+pub(super) fn created(shards: &[Shard], text: &str, start: StartFrom) -> String {
     let leases = leases(text, start);
     let key = |shard: &ShardId| LeaseKey::single(shard.clone());
     let missing = missing_leases(shards, &leases, &key, start);
@@ -71,46 +73,10 @@ fn created(shards: &[Shard], text: &str, start: StartFrom) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-const BEGUN: SystemTime = SystemTime::UNIX_EPOCH;
+pub(super) const BEGUN: SystemTime = SystemTime::UNIX_EPOCH;
 pub(super) const OLDEST: StartFrom = StartFrom::TrimHorizon;
 pub(super) const LATEST: StartFrom = StartFrom::Latest;
 pub(super) const TIME: StartFrom = StartFrom::Timestamp(BEGUN);
-
-/// The rows of `kcl-java.md` §6.2. Where ours differs, Java's set is in brackets and the reason below.
-#[test]
-fn the_java_scenarios() {
-    let table = [
-        // row, graph, start, leases, ours
-        (1, 'A', LATEST, "3 4 5", "2 6"),
-        (2, 'A', LATEST, "4 5 7", "6"),
-        (4, 'A', LATEST, "4 9 10", "8"),
-        (5, 'A', LATEST, "4 5 6 7", ""),
-        (6, 'A', LATEST, "0 1 2 3 4 5 6 7", ""),
-        (8, 'A', LATEST, "0 1 4 7 9 10", ""),
-        (9, 'A', OLDEST, "3 4 5", "0 1 2"),
-        (9, 'A', TIME, "3 4 5", "0t 1t 2t"),
-        (10, 'A', OLDEST, "4 5 7", "0 1 2 3"), // [0 1] (b)
-        (10, 'A', OLDEST, "4 5 7+", "0 1"),
-        (10, 'A', TIME, "4 5 7", "0t 1t"),
-        (11, 'A', OLDEST, "2 6", "0 1 3 4 5"), // [3 4 5] (b)
-        (11, 'A', OLDEST, "2 6+", "3 4 5"),
-        (13, 'A', OLDEST, "4 5 6 7", "0 1 2 3"), // [] (b)
-        (13, 'A', OLDEST, "4 5 6+ 7+", ""),
-        (13, 'A', OLDEST, "0 1 2 3 4 5 6 7", ""),
-        (13, 'A', OLDEST, "0 1 4 7+ 9+ 10+", ""),
-        (13, 'A', TIME, "4 5 6 7", ""),
-        (15, 'B', LATEST, "6", "7"),
-        (16, 'B', LATEST, "5", ""),
-    ];
-    // (a) All rows with LATEST: Java creates at LATEST, and skips what was put between the hole and its healing. Ours begins at
-    //     TRIM_HORIZON, and when the application's time is known (below), at that time.
-    // (b) A child's lease at TRIM_HORIZON does not show that its parents were read: the worker may have died between the
-    //     creation of the child and the parent's end, and the parent's lease may have been deleted. Reading them costs an
-    //     empty read where they were.
-    for (row, name, start, leases, ours) in table {
-        assert_eq!(created(&graph(name), leases, start), ours, "row {row}: {leases}");
-    }
-}
 
 #[test]
 fn an_application_at_latest_takes_missing_lineages_up_where_it_began() {

@@ -54,6 +54,8 @@ struct Shared {
     /// Applied writes: who, which lease, and what it was after.
     writes: Vec<(String, Lease)>,
     stale: Option<Scan>,
+    /// What every scan shows beside the leases: damaged ones, and how many items of others.
+    litter: (Vec<(String, String)>, usize),
     under_way: usize,
     /// The most calls that were ever under way at once.
     busiest: usize,
@@ -112,6 +114,12 @@ impl Faulty {
 
     pub(crate) fn thaw_scans(&self) {
         self.shared.lock().unwrap().stale = None;
+    }
+
+    /// From now on damaged leases, and items that are none, lie among the leases.
+    pub(crate) fn litter(&self, damaged: &[(&str, &str)], foreign: usize) {
+        let damaged = damaged.iter().map(|(key, reason)| ((*key).to_owned(), (*reason).to_owned()));
+        self.shared.lock().unwrap().litter = (damaged.collect(), foreign);
     }
 
     /// The most calls that were ever under way at once.
@@ -183,7 +191,9 @@ impl LeaseStore for Faulty {
     async fn scan(&self, consistency: Consistency) -> Result<Scan, StoreError> {
         let stale = self.shared.lock().unwrap().stale.clone();
         let scan = self.call("Scan", None, None, self.store.scan(consistency)).await?;
-        Ok(stale.unwrap_or(scan))
+        let mut scan = stale.unwrap_or(scan);
+        (scan.unreadable, scan.foreign) = self.shared.lock().unwrap().litter.clone();
+        Ok(scan)
     }
 
     async fn read(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {

@@ -5,8 +5,10 @@
 mod deletion;
 mod failing;
 mod faults;
+mod java;
 mod kinesis;
 mod listing;
+mod litter;
 mod log;
 mod resharding;
 mod seeds;

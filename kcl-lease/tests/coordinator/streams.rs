@@ -66,7 +66,9 @@ async fn streams_do_not_see_each_others_shards() {
 async fn leases_of_a_dropped_stream_are_left_alone() {
     let world = world(1);
     let dropped = Lease::new(of("dropped", 0), Position::TrimHorizon);
-    world.store.plain().create(&dropped).await.unwrap();
+    for lease in [&dropped, &Lease::new(of("orders", 0), Position::TrimHorizon)] {
+        world.store.plain().create(lease).await.unwrap();
+    }
     let a = world.worker("a").await;
     world.until(SECOND, || a.count() == 2).await;
     world.pass(3 * DURATION).await;
@@ -74,7 +76,7 @@ async fn leases_of_a_dropped_stream_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_of_another_mode_is_refused_before_anything_is_written() {
+async fn a14_a_table_of_another_mode_is_refused_before_anything_is_written() {
     let world = world(1);
     world.store.plain().create(&Lease::new(key(0), Position::TrimHorizon)).await.unwrap();
     let Err(LeasingError::TableForeign { table, reason }) = world.worker_with("a", None).await
@@ -84,4 +86,17 @@ async fn a_table_of_another_mode_is_refused_before_anything_is_written() {
     assert_eq!(table, "orders-app");
     assert!(reason.contains("one stream"), "{reason}");
     assert_eq!(world.leases().await.len(), 1);
+}
+
+/// Two applications of several streams, and one table name.
+#[tokio::test(start_paused = true)]
+async fn a15_a_table_of_other_streams_is_refused_before_anything_is_written() {
+    let world = world(1);
+    let other = Lease::new(of("invoices", 0), Position::TrimHorizon);
+    world.store.plain().create(&other).await.unwrap();
+    let Err(LeasingError::TableForeign { reason, .. }) = world.worker_with("a", None).await else {
+        panic!("joined");
+    };
+    assert!(reason.contains("choose another table"), "{reason}");
+    assert_eq!(world.leases().await, [other]);
 }

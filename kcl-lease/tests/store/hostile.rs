@@ -60,3 +60,26 @@ async fn an_owner_of_a_wrong_type_never_passes_for_nobody() {
     assert!(store.scan(Consistency::Eventual).await.unwrap().leases.is_empty());
     assert!(store.read(&free.key).await.is_err());
 }
+
+/// Java's row 45: a table is not taken for empty because its first page shows no lease.
+#[tokio::test(start_paused = true)]
+async fn java_row_45_a_lease_behind_pages_of_foreign_items_is_seen() {
+    let emulator = Emulator::builder().build();
+    let (store, client) = prepared(&emulator).await;
+    for n in 0..12 {
+        let foreign = [
+            ("leaseKey", s(&format!("metrics-{n}"))),
+            ("entityType", s("WORKER_METRIC_STATS")),
+            ("x", s(&"x".repeat(300 * 1024))),
+        ];
+        put(&client, foreign.map(|(name, value)| (name.to_owned(), value)).into()).await;
+    }
+    let only = lease("shardId-0");
+    assert!(store.create(&only).await.unwrap());
+    for consistency in [Consistency::Eventual, Consistency::Strong] {
+        let scan = store.scan(consistency).await.unwrap();
+        assert_eq!((scan.leases, scan.foreign), (vec![only.clone()], 12));
+    }
+    // One page more than full ones: wherever the lease lies, most pages have none.
+    assert!(emulator.counts()["dynamodb:Scan"] >= 2 * 4, "{:?}", emulator.counts());
+}

@@ -85,7 +85,7 @@ fn way(ways: &[(usize, String)], mut number: usize) -> String {
 const DEPTHS: [usize; 2] = [8, 5];
 
 #[test]
-fn two_workers_and_two_leases_go_right_in_every_order_of_eight_steps() {
+fn c3_two_workers_and_two_leases_go_right_in_every_order_of_eight_steps() {
     for kind in [Kind::Apart, Kind::ParentAndChild] {
         let beginnings = World::beginnings(kind, Rules::default());
         for (first, depth) in beginnings.into_iter().zip(DEPTHS) {

@@ -84,7 +84,7 @@ fn d6_credentials_that_expire_for_half_an_hour_cost_one_worker_its_leases_until_
     assert!(worst_second(&facts) <= 10 && (400..1_200).contains(&refused), "{refused}");
 }
 
-/// Also B8: every byte of the budget is taken while processors stand still.
+/// Every byte of the budget is taken while processors stand still.
 #[test]
 fn d7_large_records_and_slow_processors_keep_to_the_budget_and_go_on() {
     let schedule = fleet(7, 1, 8)

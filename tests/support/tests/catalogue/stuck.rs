@@ -93,6 +93,34 @@ fn b5_a_crash_at_any_step_of_a_move_leaves_no_lease_behind() {
     assert!(slowest < seconds(16), "{slowest:?}");
 }
 
+/// The first calls fail, and then every byte of the budget is taken by calls that take their time.
+#[test]
+fn b8_a_full_budget_and_first_calls_that_fail_stop_no_consumer() {
+    let schedule = fleet(8, 1, 8)
+        .with(|settings| settings.large = true)
+        .at(0.0, next("GetShardIterator", Fate::Before, 20))
+        .at(0.0, next("GetRecords", Fate::Before, 20))
+        .at(5.0, feel(Mood::Slow(seconds(20)), 16))
+        .putting(40, 0, 30)
+        .at(80.0, Act::Put { most: 30 });
+    let facts = holds(Tier::Port, &schedule);
+    assert_eq!(facts.faults("Kinesis fails"), 40);
+    let held = facts.events().iter().filter_map(|event| match event.what {
+        What::Holds(_, bytes) => Some(bytes),
+        _ => None,
+    });
+    let held = held.max().unwrap();
+    assert!(held > 15 << 20, "{held} bytes at the most");
+    let granted: std::collections::BTreeSet<_> = facts.grants().iter().map(|g| g.shard).collect();
+    let read: std::collections::BTreeSet<_> = facts
+        .events()
+        .iter()
+        .filter(|event| matches!(event.what, What::Done(..)))
+        .filter_map(|event| event.shard.as_ref())
+        .collect();
+    assert_eq!((granted.len(), read), (8, granted));
+}
+
 #[test]
 fn b11_a_renewal_that_fails_once_stops_no_reader() {
     use Fate::{After, Before, HangAfter, HangBefore, Late, Throttled};

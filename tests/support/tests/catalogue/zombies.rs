@@ -12,6 +12,28 @@ use crate::facts::owner;
 use crate::losses::refused_of;
 use crate::{BOTH, crash, feel, fleet, holds, next, seconds, split};
 
+/// Writes of every kind take effect and their answers are lost, or come when nobody waits any more.
+#[test]
+fn c1_writes_whose_answers_are_lost_cost_no_lease_and_repeat_nothing() {
+    for fate in [Fate::After, Fate::HangAfter, Fate::Late(seconds(4))] {
+        let schedule = fleet(1, 1, 2)
+            .at(0.0, next("PutItem", fate, 2))
+            .at(0.0, next("UpdateItem", fate, 2))
+            .at(20.0, next("UpdateItem", fate, 2))
+            .at(30.0, split(0))
+            .at(30.0, next("PutItem", fate, 2))
+            .at(31.0, next("UpdateItem", fate, 2))
+            .putting(5, 0, 60);
+        for tier in BOTH {
+            let facts = holds(tier, &schedule);
+            let faults = facts.count(|what| matches!(what, What::Fault(..)));
+            let lost = facts.turns(Turn::LostIt);
+            assert!(faults >= 8, "{fate:?} {faults}");
+            assert_eq!((lost, facts.repeats()), (0, 0), "{fate:?}");
+        }
+    }
+}
+
 /// What was done but is not durable is repeated, and nothing else is.
 #[test]
 fn c2_a_checkpoint_whose_write_failed_is_not_believed() {
