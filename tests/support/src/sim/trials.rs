@@ -14,6 +14,15 @@ const PUTS: u32 = 4;
 /// A worker that is asked to stop in a trial is not replaced.
 const NEVER: Duration = Duration::from_secs(1_000_000);
 
+/// Longer than the retention, which is a day.
+pub(super) const ABSENCE: Duration = Duration::from_secs(25 * 3_600);
+
+/// How long everybody may take to stop before that.
+const ABSENCE_BEGINS: Duration = Duration::from_secs(30);
+
+/// Records, in groups, that wait for those who were absent.
+const ABSENCE_PUTS: u32 = 12;
+
 /// So soon a crashed process comes back.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -26,6 +35,13 @@ pub(super) async fn carry_out(cast: &mut Cast, trial: Trial, pick: u32) {
     }
     if cast.world.settings.attempts.is_some() && matches!(trial, Trial::Poison(_)) {
         return; // everybody would give the shard up, as they are told to
+    }
+    if trial == Trial::Absence {
+        // What is not done and durable would be forgotten.
+        cast.pass(2 * timing.lease_duration, 0).await;
+        if !cast.world.log.everything_done() {
+            return;
+        }
     }
     cast.world.log.note(What::Tries(trial));
     let Cast { world, crew, operators, .. } = cast;
@@ -74,8 +90,21 @@ pub(super) async fn carry_out(cast: &mut Cast, trial: Trial, pick: u32) {
             Duration::from_secs(12)
         }
         Trial::Stop => {
-            crew.stop(pick, NEVER, false);
+            let _ = crew.stop(pick, NEVER, false);
             Duration::from_secs(9)
+        }
+        Trial::Absence => {
+            for _ in 0..up {
+                let _ = crew.stop(0, ABSENCE, pick % 2 == 1);
+            }
+            // All have stopped, and nothing is left that the stream could forget undone.
+            cast.pass(ABSENCE_BEGINS, 0).await;
+            tokio::time::sleep(ABSENCE).await;
+            cast.world.forget();
+            for _ in 0..ABSENCE_PUTS {
+                cast.producers.put(&cast.world, PUTS);
+            }
+            noticed
         }
     };
     cast.pass(span, PUTS).await;
