@@ -4,13 +4,9 @@
 use std::time::Duration;
 
 use super::schedule::{Act, Schedule, Trial};
-use super::weather::{Mood, Service};
 
 /// So that what is drawn here is not what the schedule itself was drawn from.
 const SALT: u64 = 0x7a5e_2b1d_93c4_f016;
-
-/// Records that are put at once where a flood of them is meant.
-const FLOOD: u32 = 40;
 
 impl Schedule {
     /// Adds what belongs together, by the seed.
@@ -23,8 +19,9 @@ impl Schedule {
         if rng.u32(0..5) == 0 {
             self.add_late_answers(&mut rng);
         }
-        if self.settings.large {
-            self.add_flood(&mut rng);
+        if self.settings.large && !self.settings.limited {
+            self.settings.page = self.settings.page.max(1_000);
+            self.trials.push(Trial::Flood);
         }
         if rng.u32(0..12) == 0 && !self.settings.limited {
             self.trials.push(Trial::Absence);
@@ -57,19 +54,6 @@ impl Schedule {
                 puts.filter(|at| *at < self.heals_at).map(|at| (at, Act::Put { most: 15 })),
             );
         }
-    }
-
-    /// Large records that gather while nobody can read, and slow processors afterwards.
-    fn add_flood(&mut self, rng: &mut fastrand::Rng) {
-        let at = self.any_time(rng);
-        let span = Duration::from_millis(rng.u64(5_000..25_000));
-        self.acts.push((at, Act::Outage { pick: None, service: Service::Kinesis, span }));
-        let puts =
-            (0..span.as_millis() as u32 / 500).map(|nth| at + Duration::from_millis(500) * nth);
-        self.acts.extend(puts.map(|at| (at, Act::Put { most: FLOOD })));
-        let slow = Mood::Slow(Duration::from_millis(rng.u64(2_000..15_000)));
-        self.acts.push((at + span, Act::Feel { mood: slow, times: 12 }));
-        self.acts.retain(|(at, _)| *at < self.heals_at);
     }
 
     fn any_time(&self, rng: &mut fastrand::Rng) -> Duration {

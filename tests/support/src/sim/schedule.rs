@@ -135,6 +135,8 @@ pub enum Trial {
     DeleteLease,
     /// A worker is asked to stop (L8).
     Stop,
+    /// Large records gather while nobody reads; then one worker with slow processors reads them (S16).
+    Flood,
     /// All workers stop, and come back when the stream has forgotten what they did.
     Absence,
 }

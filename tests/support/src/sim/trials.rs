@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::history::What;
 use super::play::Cast;
 use super::schedule::Trial;
-use super::weather::Service;
+use super::weather::{Mood, Service};
 
 /// Records of each half second of a trial.
 const PUTS: u32 = 4;
@@ -22,6 +22,11 @@ const ABSENCE_BEGINS: Duration = Duration::from_secs(30);
 
 /// Records, in groups, that wait for those who were absent.
 const ABSENCE_PUTS: u32 = 12;
+
+/// How long large records gather, and at what rate: more of them than Kinesis takes.
+const FLOOD: Duration = Duration::from_secs(20);
+const FLOOD_PAUSE: Duration = Duration::from_millis(250);
+const FLOOD_PUTS: u32 = 40;
 
 /// So soon a crashed process comes back.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -92,6 +97,22 @@ pub(super) async fn carry_out(cast: &mut Cast, trial: Trial, pick: u32) {
         Trial::Stop => {
             let _ = crew.stop(pick, NEVER, false);
             Duration::from_secs(9)
+        }
+        Trial::Flood => {
+            for _ in 1..up {
+                crew.lose(pick);
+            }
+            crew.crash(pick, FLOOD, false);
+            cast.producers.large = true;
+            for _ in 0..FLOOD.as_millis() / FLOOD_PAUSE.as_millis() {
+                cast.producers.put(&cast.world, FLOOD_PUTS);
+                tokio::time::sleep(FLOOD_PAUSE).await;
+            }
+            cast.producers.large = false;
+            cast.world.weather.feel(Mood::Slow(Duration::from_secs(8)), 24);
+            // Until the last of it is done, by Kinesis's quota.
+            cast.pass(noticed + Duration::from_secs(60), 0).await;
+            noticed
         }
         Trial::Absence => {
             for _ in 0..up {
