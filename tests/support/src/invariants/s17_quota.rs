@@ -1,7 +1,9 @@
 //! S17, quotas are kept: no process calls more often within a second than Kinesis allows it, nor in a storm, whatever fails.
 
+use std::collections::BTreeMap;
+
 use super::Violation;
-use crate::sim::history::{History, What};
+use crate::sim::history::{FORGOTTEN, History, Life, What};
 
 /// GetRecords and GetShardIterator: five a second for each shard (Kinesis quotas).
 const FOR_A_SHARD: usize = 5;
@@ -11,9 +13,15 @@ const FOR_A_PROCESS: usize = 10;
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
+    // Each shard whose position is refused is looked up once, all of them at once after a long absence.
+    let mut refused: BTreeMap<Life, usize> = BTreeMap::new();
     for event in &history.events {
+        if let What::Fault(life, FORGOTTEN) = event.what {
+            *refused.entry(life).or_default() += 1;
+        }
         if let What::Rate(life, operation, calls) = event.what {
-            let most = if event.shard.is_some() { FOR_A_SHARD } else { FOR_A_PROCESS };
+            let looked_up = refused.get(&life).copied().unwrap_or_default();
+            let most = if event.shard.is_some() { FOR_A_SHARD } else { FOR_A_PROCESS + looked_up };
             if calls > most {
                 let what = format!("{life} called {operation} {calls} times within a second");
                 violations.push(Violation::new("S17", Some(event), what));
@@ -36,5 +44,8 @@ mod tests {
         let lists = |calls| made().then(What::Rate(ANA, "ListShards", calls)).history;
         assert_eq!(check(&lists(10)), []);
         assert_eq!(check(&lists(11)).len(), 1);
+        let looked_up = || made().then(What::Fault(ANA, FORGOTTEN));
+        let looks_up = |calls| looked_up().then(What::Rate(ANA, "ListShards", calls)).history;
+        assert_eq!((check(&looks_up(11)).len(), check(&looks_up(12)).len()), (0, 1));
     }
 }

@@ -1,5 +1,5 @@
 //! S19, a lease is not lost without need (C1): only to another's write, to a deletion, or when no write has succeeded until its
-//! validity ended; and a single call that goes wrong does not make it end.
+//! validity ended; and a single call that goes wrong does not make it end. A lease that could not be freed counts as lost, too.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -81,6 +81,8 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 let is_new = deleted.get(shard).is_some_and(|at| *at + OLDEST_SCAN > event.at);
                 let what = if held.is_gone || held.is_unsure || is_new {
                     continue;
+                } else if troubles.is_refused_at(*life, event.at) {
+                    continue; // it could not free the lease, and says so
                 } else if event.at < held.until {
                     "gives up what nobody took from it"
                 } else if troubles.is_one_since(*life, held.since) {
@@ -100,6 +102,8 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
 #[derive(Debug, Default)]
 struct Troubles {
     faults: BTreeMap<Life, Vec<Duration>>,
+    /// When the table called a write invalid.
+    refused: BTreeMap<Life, Duration>,
     stalled: BTreeMap<Life, Duration>,
 }
 
@@ -107,6 +111,9 @@ impl Troubles {
     fn follow(&mut self, event: &Event) {
         match &event.what {
             What::Fault(life, word) if word.starts_with("store") => {
+                if *word == INVALID {
+                    self.refused.insert(*life, event.at);
+                }
                 self.faults.entry(*life).or_default().push(event.at);
             }
             What::Process(life, Turn::Stalls | Turn::Resumes) => {
@@ -123,6 +130,11 @@ impl Troubles {
 
     fn was_stalled_since(&self, life: Life, since: Duration) -> bool {
         self.stalled.get(&life).is_some_and(|at| *at >= since)
+    }
+
+    /// Whether a write was just called invalid.
+    fn is_refused_at(&self, life: Life, at: Duration) -> bool {
+        self.refused.get(&life).is_some_and(|refused| *refused + ANSWER >= at)
     }
 
     fn first_since(&self, life: Life, since: Duration) -> Option<Duration> {
@@ -143,6 +155,9 @@ impl Troubles {
         faults.iter().rev().copied().take_while(move |at| *at >= since)
     }
 }
+
+/// What a write that the table calls invalid is in a history.
+const INVALID: &str = "store calls it invalid";
 
 /// Until the answer to a write has come back.
 const ANSWER: Duration = Duration::from_millis(50);
@@ -174,6 +189,18 @@ mod tests {
         assert_eq!(check(&taken.history), []);
         let deleted = granted().wrote(None, held(ANA, 1), None).on(0, lost());
         assert_eq!(check(&deleted.history), []);
+    }
+
+    #[test]
+    fn a_lease_that_could_not_be_freed_is_no_needless_loss() {
+        let lost = |word| {
+            let mut made = granted().then(What::Fault(ANA, word));
+            made = made.on(0, What::Process(ANA, Turn::LostIt));
+            let refused = made.history.events.len() - 2;
+            made.history.events[refused].at = made.history.events[refused + 1].at;
+            check(&made.history).len()
+        };
+        assert_eq!((lost(INVALID), lost("store throttles")), (0, 1));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kcl_core::{ShardId, WorkerId};
 
 use super::Violation;
-use crate::sim::history::{Event, History, Life, What, Write};
+use crate::sim::history::{Event, History, Life, Turn, What, Write};
 
 /// What a taker knows is so old at the most, beside the time between two scans and that of the calls.
 const OLDEST: Duration = Duration::from_secs(2);
@@ -17,15 +17,20 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut written: BTreeMap<&ShardId, Duration> = BTreeMap::new();
     let mut owners = Owners::default();
+    let mut stalls: BTreeMap<Life, Stall> = BTreeMap::new();
     for event in &history.events {
+        if let What::Process(life, turn @ (Turn::Stalls | Turn::Resumes)) = event.what {
+            stalls.entry(life).or_default().follow(turn, event.at);
+        }
         let (Some(shard), What::Wrote(write)) = (&event.shard, &event.what) else { continue };
         let last = written.insert(shard, event.at);
         if let (Some((taker, victim)), Some(last)) = (moves(write), last)
             && write.issued < last + timing.lease_duration
         {
-            let from = write
-                .issued
-                .saturating_sub(OLDEST + timing.scan_interval + 2 * timing.renew_interval);
+            let old = OLDEST + timing.scan_interval + 2 * timing.renew_interval;
+            // What was planned before a stall is done after it.
+            let stall = stalls.get(&taker).filter(|stall| write.issued <= stall.ended + old);
+            let from = stall.map_or(write.issued, |stall| stall.began).saturating_sub(old);
             let (most, least) = owners.extremes(from, victim, taker, timing.lease_duration);
             if most < least + 2 {
                 let what = format!(
@@ -38,6 +43,23 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         owners.note(event, shard, write);
     }
     violations
+}
+
+/// The last time that its host stopped a process.
+#[derive(Debug, Default)]
+struct Stall {
+    began: Duration,
+    ended: Duration,
+}
+
+impl Stall {
+    fn follow(&mut self, turn: Turn, at: Duration) {
+        match turn {
+            Turn::Stalls if self.began <= self.ended => self.began = at,
+            Turn::Resumes => self.ended = at,
+            _ => {}
+        }
+    }
 }
 
 /// From one worker to another.
@@ -115,5 +137,26 @@ mod tests {
         assert_eq!(check(&taken(0, 5).history).len(), 1);
         assert_eq!(check(&taken(0, 10).history), []);
         assert_eq!(check(&taken(1, 1).history), []); // for balance
+    }
+
+    #[test]
+    fn a_taker_that_was_stopped_in_between_may_know_what_was() {
+        let held = |owner, counter| Some(lease(Some(owner), counter, Position::TrimHorizon));
+        // The second lease of Ana's goes away while Bob does not run.
+        let gone = |issued| {
+            let write = Write { by: None, issued, expected: None, before: None, after: None };
+            What::Wrote(Box::new(write))
+        };
+        let taken = |is_stalled: bool| {
+            let begun = made().taken_of(1, ANA).taken(ANA).waits(1);
+            let begun =
+                if is_stalled { begun.then(What::Process(BOB, Turn::Stalls)) } else { begun };
+            let begun = begun.on(1, gone(Duration::ZERO)).waits(60);
+            let begun = begun.wrote(ANA, held(ANA, 1), held(ANA, 2));
+            let begun =
+                if is_stalled { begun.then(What::Process(BOB, Turn::Resumes)) } else { begun };
+            check(&begun.wrote(BOB, held(ANA, 2), held(BOB, 3)).history).len()
+        };
+        assert_eq!((taken(true), taken(false)), (0, 1));
     }
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::World;
 use super::gauges::Gauges;
-use super::history::{Life, What};
+use super::history::{FORGOTTEN, Life, What};
 use super::lies::Lies;
 use super::weather::Fate;
 
@@ -54,7 +54,7 @@ impl SimKinesis {
         let (kind, word) = match fate {
             Fate::Clear => return Ok(()),
             Fate::Throttled => (ApiErrorKind::Throttled, "Kinesis throttles"),
-            Fate::Before => (ApiErrorKind::Unavailable, "Kinesis fails"),
+            Fate::Before | Fate::Refused => (ApiErrorKind::Unavailable, "Kinesis fails"),
             Fate::After => (ApiErrorKind::AccessDenied, "Kinesis denies access"),
             Fate::Expired => (ApiErrorKind::AccessDenied, "Kinesis refuses the credentials"),
             Fate::HangBefore | Fate::HangAfter => {
@@ -106,6 +106,11 @@ impl KinesisApi for SimKinesis {
             return Err(ApiError::new(OPERATION, ApiErrorKind::NotFound, "simulated"));
         }
         let number = |number: &SequenceNumber| {
+            if self.world.is_forgotten(shard, number) {
+                self.world.log.note(What::Fault(self.life, FORGOTTEN));
+                let kind = ApiErrorKind::InvalidArgument;
+                return Err(ApiError::new(OPERATION, kind, "older than the retention"));
+            }
             kinesis::SequenceNumber::parse(number.as_str()).ok_or_else(|| {
                 ApiError::new(OPERATION, ApiErrorKind::InvalidArgument, "not a sequence number")
             })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kcl_core::ShardId;
+use kcl_core::{ShardId, Tasks};
 
 use super::history::{Life, What};
 use super::log::Log;
@@ -13,6 +13,8 @@ use super::log::Log;
 pub(crate) struct Calls {
     life: Life,
     log: Log,
+    /// The tasks of the process.
+    pub(crate) tasks: Tasks,
     running: Arc<Mutex<BTreeMap<ShardId, usize>>>,
 }
 
@@ -23,8 +25,8 @@ pub(crate) struct Running {
 }
 
 impl Calls {
-    pub(crate) fn new(life: Life, log: Log) -> Self {
-        Self { life, log, running: Arc::default() }
+    pub(crate) fn new(life: Life, log: Log, tasks: Tasks) -> Self {
+        Self { life, log, tasks, running: Arc::default() }
     }
 
     pub(crate) fn begin(&self, shard: &ShardId) -> Running {
@@ -38,6 +40,11 @@ impl Calls {
             self.log.on(shard, What::Overlaps(self.life));
         }
         Running { calls: self.clone(), shard: shard.clone() }
+    }
+
+    /// Whether a call for this shard runs.
+    pub(crate) fn is_running(&self, shard: &ShardId) -> bool {
+        self.running().get(shard).is_some_and(|calls| *calls > 0)
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<ShardId, usize>> {

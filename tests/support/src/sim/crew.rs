@@ -189,13 +189,15 @@ impl Crew {
     }
 
     /// A worker is asked to stop; another one takes its place after the pause.
-    pub(crate) fn stop(&mut self, pick: u32, pause: Duration, same_id: bool) {
-        if let Some(slot) = self.up(pick) {
+    pub(crate) fn stop(&mut self, pick: u32, pause: Duration, same_id: bool) -> Option<Life> {
+        let slot = self.up(pick)?;
+        {
             slot.stop.cancel();
             slot.then = Then { pause, same_id };
             slot.state = State::Stopping;
             let life = slot.life;
             self.world.log.note(What::Process(life, Turn::IsAskedToStop));
+            Some(life)
         }
     }
 
@@ -306,7 +308,7 @@ impl Crew {
         let gauges = Arc::new(Gauges::new(life, world.log.clone()));
         let of_observer = world.clone();
         let (of_processor, processor_seed) = (world.clone(), rng.u64(..));
-        let calls = Calls::new(life, world.log.clone());
+        let calls = Calls::new(life, world.log.clone(), tasks.clone());
         // Others must be there to take the rest.
         let is_there = |slot: &Slot| !matches!(slot.state, State::Down { .. } | State::Gone);
         let limited = world.settings.limited

@@ -45,6 +45,9 @@ pub struct Write {
     pub after: Option<Lease>,
 }
 
+/// The fault of a position that the stream has forgotten.
+pub(crate) const FORGOTTEN: &str = "Kinesis does not know the position";
+
 /// Something that happened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -22,7 +22,10 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use kcl_core::leasing::LeaseTiming;
-use kcl_core::{Clock, StartFrom, Stream, StreamAddress, StreamId, StreamName, Tasks};
+use kcl_core::{
+    Clock, Position, SequenceNumber, ShardId, StartFrom, Stream, StreamAddress, StreamId,
+    StreamName, Tasks,
+};
 use kcl_emulator::{Emulator, EmulatorClock, Limits};
 use serde_json::json;
 
@@ -37,6 +40,7 @@ mod operators;
 mod play;
 mod processor;
 mod producers;
+mod rare;
 mod render;
 pub mod schedule;
 pub mod shrink;
@@ -46,9 +50,9 @@ mod trials;
 pub mod weather;
 mod wire;
 
-use history::{History, Terms, What};
+use history::{History, Seen, Terms, What};
 use log::Log;
-use schedule::{Schedule, Settings, Start};
+use schedule::{Schedule, Settings, Start, Trial};
 use store::MemoryTable;
 use table::Table;
 use weather::Weather;
@@ -83,6 +87,8 @@ pub(crate) struct World {
     strange: Mutex<BTreeMap<Vec<u8>, (u32, u64)>>,
     /// Requests that are under way without their sender.
     tasks: Tasks,
+    /// What was put until then is no position that Kinesis knows.
+    forgotten: Mutex<Option<Duration>>,
 }
 
 /// Where the simulation meets the library.
@@ -109,10 +115,14 @@ pub struct Run {
 }
 
 impl Run {
-    /// The virtual time that passed.
+    /// The virtual time that passed, but for that in which nobody lived.
     #[must_use]
     pub fn virtual_time(&self) -> Duration {
-        self.history.events.last().map_or(Duration::ZERO, |event| event.at)
+        let events = &self.history.events;
+        let absent = |event: &&history::Event| matches!(event.what, What::Tries(Trial::Absence));
+        let absences = events.iter().filter(absent).count() as u32;
+        let all = events.last().map_or(Duration::ZERO, |event| event.at);
+        all.saturating_sub(trials::ABSENCE * absences)
     }
 
     /// How many calls went wrong on purpose.
@@ -191,6 +201,7 @@ impl World {
             timing,
             strange: Mutex::default(),
             tasks: Tasks::new(),
+            forgotten: Mutex::default(),
         };
         let name = world.stream.id.name().as_str();
         let shards = schedule.settings.shards;
@@ -213,6 +224,26 @@ impl World {
     fn learn_strange(&self, payload: Vec<u8>, key: u32, nth: u64) {
         let mut strange = self.strange.lock().unwrap_or_else(PoisonError::into_inner);
         strange.insert(payload, (key, nth));
+    }
+
+    /// From now on the stream does not know the records that were put.
+    fn forget(&self) {
+        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        *forgotten = Some(self.log.elapsed());
+    }
+
+    /// Whether this is a position past which the retention has gone.
+    fn is_forgotten(&self, shard: &ShardId, number: &SequenceNumber) -> bool {
+        let forgotten = *self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(until) = forgotten else { return false };
+        let history = self.log.lock();
+        let puts = history.events.iter().take_while(|event| event.at <= until);
+        puts.filter(|event| event.shard.as_ref() == Some(shard)).any(|event| match &event.what {
+            What::Put(Seen { position: Position::Sequence { number: put, .. }, .. }) => {
+                put == number
+            }
+            _ => false,
+        })
     }
 
     fn strange(&self, payload: &[u8]) -> Option<(u32, u64)> {

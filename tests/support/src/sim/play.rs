@@ -127,7 +127,13 @@ impl Cast {
             Act::Stall { pick, span } => crew.stall(pick, span),
             Act::StallWriting { pick, span } => crew.stall_writing(pick, span),
             Act::Zombie { pick, span } => crew.zombie(pick, span),
-            Act::Stop { pick, pause, same_id } => crew.stop(pick, pause, same_id),
+            Act::Stop { pick, pause, same_id } => drop(crew.stop(pick, pause, same_id)),
+            Act::StopRefused { pick, span, pause } => {
+                if let Some(life) = crew.stop(pick, pause, false) {
+                    world.log.note(What::Weather(format!("the writes of {life} are invalid")));
+                    world.weather.refuse(life, now + span);
+                }
+            }
             Act::Join => crew.join(),
             Act::Outage { pick, service, span } => {
                 let worker = worker(pick);

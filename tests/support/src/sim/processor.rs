@@ -1,9 +1,11 @@
 //! A processor that writes down what it gets, and is slow, fails, panics or hangs by chance. Where checkpoints are its own
-//! task, it makes them at records, in one phase or two, and not for every batch.
+//! task, it makes them at records, in one phase or two, and not for every batch. A rash one asks for checkpoints that it has
+//! not earned.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use kcl_core::{Batch, Record, RecordProcessor, ShardContext};
+use kcl_core::{Batch, Position, Record, RecordProcessor, ShardContext};
 
 use super::World;
 use super::calls::Calls;
@@ -76,6 +78,29 @@ impl SimProcessor {
         }
     }
 
+    /// Asks for a checkpoint past what it was given, which is to be refused.
+    async fn checkpoint_beyond(&mut self, batch: &Batch, shard: &ShardContext) {
+        if let [.., last] = batch.records()
+            && let Position::Sequence { number, sub } = last.position()
+        {
+            let _ = shard.checkpointer().checkpoint_at_sequence(number, sub + 1).await;
+        }
+    }
+
+    /// After a batch that failed: asks for a checkpoint of everything that counts as delivered, while no call runs. The
+    /// failed batch is not to be a part of it.
+    fn checkpoint_later(&mut self, shard: &ShardContext) {
+        let (calls, shard_id) = (self.calls.clone(), shard.shard_id().clone());
+        let checkpointer = shard.checkpointer().clone();
+        let delay = Duration::from_millis(self.rng.u64(1..80));
+        self.calls.tasks.spawn(async move {
+            tokio::time::sleep(delay).await;
+            if !calls.is_running(&shard_id) {
+                let _ = checkpointer.checkpoint().await;
+            }
+        });
+    }
+
     fn is_manual(&self) -> bool {
         self.world.settings.checkpoint == Checkpoints::Manual
     }
@@ -101,7 +126,15 @@ impl RecordProcessor for SimProcessor {
         if self.is_manual() && self.rng.bool() {
             self.checkpoint_within(&batch, shard).await;
         }
-        self.act(shard).await?;
+        let is_rash = self.world.settings.rash;
+        if is_rash && self.rng.u32(0..8) == 0 {
+            self.checkpoint_beyond(&batch, shard).await;
+        }
+        let acted = self.act(shard).await;
+        if is_rash && acted.is_err() {
+            self.checkpoint_later(shard);
+        }
+        acted?;
         if let [first, ..] = batch.records()
             && let [.., last] = batch.records()
         {

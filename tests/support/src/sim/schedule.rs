@@ -46,6 +46,8 @@ pub struct Settings {
     pub large: bool,
     /// Some workers may hold one lease only.
     pub limited: bool,
+    /// Processors ask for checkpoints of what they have not done.
+    pub rash: bool,
 }
 
 /// Where the application begins.
@@ -88,6 +90,8 @@ pub enum Act {
     Zombie { pick: u32, span: Duration },
     /// A worker is asked to stop, and another one starts after the pause.
     Stop { pick: u32, pause: Duration, same_id: bool },
+    /// A worker is asked to stop while the lease table calls its writes invalid, and another one starts after the pause.
+    StopRefused { pick: u32, span: Duration, pause: Duration },
     /// One more worker.
     Join,
     /// One worker, or nobody, reaches a service.
@@ -131,6 +135,10 @@ pub enum Trial {
     DeleteLease,
     /// A worker is asked to stop (L8).
     Stop,
+    /// Large records gather while nobody reads; then one worker with slow processors reads them (S16).
+    Flood,
+    /// All workers stop, and come back when the stream has forgotten what they did.
+    Absence,
 }
 
 /// A part of a schedule that can be left out as a whole.
@@ -183,7 +191,9 @@ impl Schedule {
         let trials = (0..rng.usize(0..4)).map(|_| Trial::draw(&mut rng, &settings));
         // Bounds of time and balance are for fleets in which everybody takes a share.
         let trials = if settings.limited { Vec::new() } else { trials.collect() };
-        Self { seed, settings, climate, acts, heals_at, trials }
+        let mut schedule = Self { seed, settings, climate, acts, heals_at, trials };
+        schedule.add_rare();
+        schedule
     }
 
     /// One worker, one shard, `TRIM_HORIZON`, 10 s leases, and nothing that goes wrong: the beginning of a scenario.
@@ -280,6 +290,7 @@ impl Settings {
             attempts: (rng.u32(0..6) == 0).then(|| rng.u32(2..6)),
             large: rng.u32(0..24) == 0,
             limited: rng.u32(0..16) == 0,
+            rash: false,
         }
     }
 }
@@ -296,6 +307,7 @@ impl Default for Settings {
             attempts: None,
             large: false,
             limited: false,
+            rash: false,
         }
     }
 }

@@ -149,6 +149,7 @@ impl SimStore {
         match fate {
             Fate::Throttled => return Err(throttled(operation)),
             Fate::Expired => return Err(expired(operation)),
+            Fate::Refused => return Err(refused(operation)),
             Fate::Before => return Err(unavailable(operation)),
             Fate::HangBefore => std::future::pending().await,
             Fate::After => {
@@ -175,6 +176,7 @@ impl SimStore {
             Fate::Clear => Ok(()),
             Fate::Throttled => Err(throttled(operation)),
             Fate::Expired => Err(expired(operation)),
+            Fate::Refused => Err(refused(operation)),
             Fate::Before | Fate::After => Err(unavailable(operation)),
             Fate::HangBefore | Fate::HangAfter => std::future::pending().await,
             Fate::Late(delay) => {
@@ -255,6 +257,10 @@ fn expired(operation: &'static str) -> StoreError {
     StoreError::new(operation, StoreErrorKind::AccessDenied, "simulated")
 }
 
+fn refused(operation: &'static str) -> StoreError {
+    StoreError::new(operation, StoreErrorKind::Invalid, "simulated")
+}
+
 fn unavailable(operation: &'static str) -> StoreError {
     StoreError::new(operation, StoreErrorKind::Unavailable, "simulated")
 }
@@ -269,6 +275,7 @@ fn name(operation: &'static str, fate: Fate) -> &'static str {
         (_, Fate::After) => "store fails after the effect",
         (_, Fate::HangBefore) => "store request lost",
         (_, Fate::HangAfter) => "store answer lost",
+        (_, Fate::Refused) => "store calls it invalid",
         (_, Fate::Expired) => "store refuses the credentials",
         (_, Fate::Late(_)) => "store request under way for long",
     }

@@ -6,13 +6,27 @@ use std::time::Duration;
 use super::history::What;
 use super::play::Cast;
 use super::schedule::Trial;
-use super::weather::Service;
+use super::weather::{Mood, Service};
 
 /// Records of each half second of a trial.
 const PUTS: u32 = 4;
 
 /// A worker that is asked to stop in a trial is not replaced.
 const NEVER: Duration = Duration::from_secs(1_000_000);
+
+/// Longer than the retention, which is a day.
+pub(super) const ABSENCE: Duration = Duration::from_secs(25 * 3_600);
+
+/// How long everybody may take to stop before that.
+const ABSENCE_BEGINS: Duration = Duration::from_secs(30);
+
+/// Records, in groups, that wait for those who were absent.
+const ABSENCE_PUTS: u32 = 12;
+
+/// How long large records gather, and at what rate: more of them than Kinesis takes.
+const FLOOD: Duration = Duration::from_secs(20);
+const FLOOD_PAUSE: Duration = Duration::from_millis(250);
+const FLOOD_PUTS: u32 = 40;
 
 /// So soon a crashed process comes back.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -26,6 +40,13 @@ pub(super) async fn carry_out(cast: &mut Cast, trial: Trial, pick: u32) {
     }
     if cast.world.settings.attempts.is_some() && matches!(trial, Trial::Poison(_)) {
         return; // everybody would give the shard up, as they are told to
+    }
+    if trial == Trial::Absence {
+        // What is not done and durable would be forgotten.
+        cast.pass(2 * timing.lease_duration, 0).await;
+        if !cast.world.log.everything_done() {
+            return;
+        }
     }
     cast.world.log.note(What::Tries(trial));
     let Cast { world, crew, operators, .. } = cast;
@@ -74,8 +95,37 @@ pub(super) async fn carry_out(cast: &mut Cast, trial: Trial, pick: u32) {
             Duration::from_secs(12)
         }
         Trial::Stop => {
-            crew.stop(pick, NEVER, false);
+            let _ = crew.stop(pick, NEVER, false);
             Duration::from_secs(9)
+        }
+        Trial::Flood => {
+            for _ in 1..up {
+                crew.lose(pick);
+            }
+            crew.crash(pick, FLOOD, false);
+            cast.producers.large = true;
+            for _ in 0..FLOOD.as_millis() / FLOOD_PAUSE.as_millis() {
+                cast.producers.put(&cast.world, FLOOD_PUTS);
+                tokio::time::sleep(FLOOD_PAUSE).await;
+            }
+            cast.producers.large = false;
+            cast.world.weather.feel(Mood::Slow(Duration::from_secs(8)), 24);
+            // Until the last of it is done, by Kinesis's quota.
+            cast.pass(noticed + Duration::from_secs(60), 0).await;
+            noticed
+        }
+        Trial::Absence => {
+            for _ in 0..up {
+                let _ = crew.stop(0, ABSENCE, pick % 2 == 1);
+            }
+            // All have stopped, and nothing is left that the stream could forget undone.
+            cast.pass(ABSENCE_BEGINS, 0).await;
+            tokio::time::sleep(ABSENCE).await;
+            cast.world.forget();
+            for _ in 0..ABSENCE_PUTS {
+                cast.producers.put(&cast.world, PUTS);
+            }
+            noticed
         }
     };
     cast.pass(span, PUTS).await;

@@ -29,6 +29,8 @@ pub enum Fate {
     Late(Duration),
     /// Refused without effect: the credentials have expired.
     Expired,
+    /// Refused without effect, and not to be tried again: the request is called invalid.
+    Refused,
 }
 
 /// Which service a call goes to.
@@ -159,6 +161,8 @@ struct State {
     poisoned: Option<(ShardId, Duration)>,
     /// Whose next write is late, how late, and how long the store is silent to that worker afterwards.
     late: Vec<(u32, Duration, Duration)>,
+    /// Whose writes are refused, and until when.
+    refused: Vec<(Life, Duration)>,
     /// Who wants to know of the next write of a process.
     listeners: Vec<(Life, oneshot::Sender<()>)>,
 }
@@ -188,6 +192,7 @@ impl Weather {
             felt: Vec::new(),
             poisoned: None,
             late: Vec::new(),
+            refused: Vec::new(),
             listeners: Vec::new(),
         }))
     }
@@ -200,6 +205,7 @@ impl Weather {
         state.next.clear();
         state.felt.clear();
         state.late.clear();
+        state.refused.clear();
         state.listeners.clear();
     }
 
@@ -218,6 +224,11 @@ impl Weather {
     /// `silent`.
     pub(crate) fn late_then_silent(&self, worker: u32, late: Duration, silent: Duration) {
         self.lock().late.push((worker, late, silent));
+    }
+
+    /// The lease table calls the writes of this process invalid until then.
+    pub(crate) fn refuse(&self, life: Life, until: Duration) {
+        self.lock().refused.push((life, until));
     }
 
     /// `service` answers nobody, or one worker not, until then.
@@ -254,8 +265,9 @@ impl Weather {
     pub(crate) fn fate(&self, life: Life, operation: &str, now: Duration) -> Fate {
         let service = Service::of(operation);
         let mut state = self.lock();
-        let State { climate, healed, store, kinesis, outages, next, late, listeners, .. } =
-            &mut *state;
+        let State {
+            climate, healed, store, kinesis, outages, next, late, refused, listeners, ..
+        } = &mut *state;
         let (chances, rng) = match service {
             Service::Store => (climate.store, store),
             Service::Kinesis => (climate.kinesis, kinesis),
@@ -275,6 +287,9 @@ impl Weather {
             None => {}
         }
         if operation == "UpdateItem" {
+            if refused.iter().any(|(of, until)| *of == life && now < *until) {
+                return Fate::Refused;
+            }
             for at in (0..listeners.len()).rev() {
                 if listeners[at].0 == life {
                     // Nobody may listen any more.

@@ -52,6 +52,7 @@ pub(super) fn draw(
         Fate::Clear => Course::Through,
         Fate::Throttled => Course::Refused(400, pick(throttles(service, operation), rng)),
         Fate::Expired => Course::Refused(400, "ExpiredTokenException"),
+        Fate::Refused => Course::Refused(400, INVALID),
         Fate::Before => before(service, rng),
         Fate::After => Course::Spoilt(match rng.u32(0..5) {
             0 => Spoilt::Error(500, internal(service)),
@@ -76,6 +77,8 @@ fn before(service: Service, rng: &mut fastrand::Rng) -> Course {
         _ => Course::Broken,
     }
 }
+
+const INVALID: &str = "ValidationException";
 
 const DENIALS: &[&str] =
     &["AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException"];
@@ -112,6 +115,7 @@ fn word(course: Course, service: Service) -> Option<&'static str> {
         Course::Refused(400, name) if DENIALS.contains(&name) => {
             ("store denies access", "Kinesis denies access")
         }
+        Course::Refused(400, INVALID) => ("store calls it invalid", "Kinesis calls it invalid"),
         Course::Refused(400, _) => ("store throttles", "Kinesis throttles"),
         Course::Refused(..) => ("store fails before the effect", "Kinesis fails"),
         Course::Gateway => ("store is behind a gateway that fails", "a gateway fails"),
@@ -142,6 +146,7 @@ mod tests {
             for _ in 0..200 {
                 let mut look = |fate| draw(fate, service, "UpdateItem", &mut rng).0;
                 assert!(matches!(look(Fate::Throttled), Course::Refused(400, _)));
+                assert!(matches!(look(Fate::Refused), Course::Refused(400, INVALID)));
                 assert!(matches!(
                     look(Fate::Before),
                     Course::Refused(..) | Course::Gateway | Course::Broken

@@ -1,0 +1,62 @@
+//! Trouble that belongs together: what chance alone would bring together too seldom. It is drawn from a generator of its own, and
+//! is made of acts and settings like the rest of a schedule.
+
+use std::time::Duration;
+
+use super::schedule::{Act, Schedule, Trial};
+
+/// So that what is drawn here is not what the schedule itself was drawn from.
+const SALT: u64 = 0x7a5e_2b1d_93c4_f016;
+
+impl Schedule {
+    /// Adds what belongs together, by the seed.
+    pub(super) fn add_rare(&mut self) {
+        let mut rng = fastrand::Rng::with_seed(self.seed ^ SALT);
+        self.settings.rash = rng.u32(0..8) == 0;
+        if rng.u32(0..6) == 0 {
+            self.add_refused_stops(&mut rng);
+        }
+        if rng.u32(0..5) == 0 {
+            self.add_late_answers(&mut rng);
+        }
+        if self.settings.large && !self.settings.limited {
+            self.settings.page = self.settings.page.max(1_000);
+            self.trials.push(Trial::Flood);
+        }
+        if rng.u32(0..12) == 0 && !self.settings.limited {
+            self.trials.push(Trial::Absence);
+        }
+        self.acts.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Stops whose last writes are refused.
+    fn add_refused_stops(&mut self, rng: &mut fastrand::Rng) {
+        for _ in 0..rng.u32(1..4) {
+            let at = self.any_time(rng);
+            let span = Duration::from_millis(rng.u64(50..3_000));
+            let pause = Duration::from_millis(rng.u64(0..5_000));
+            self.acts.push((at, Act::StopRefused { pick: rng.u32(..), span, pause }));
+        }
+    }
+
+    /// Writes that arrive between the read that looks after them and their second sending, and then silence for as long as a
+    /// lease lasts, while there are records to hand out.
+    fn add_late_answers(&mut self, rng: &mut fastrand::Rng) {
+        let lease = self.settings.lease;
+        for _ in 0..rng.u32(1..4) {
+            let at = self.any_time(rng);
+            // A write is given up after a sixth of the lease duration.
+            let late = lease / 6 + Duration::from_millis(rng.u64(15..90));
+            let silent = lease.mul_f64(0.9 + 0.4 * rng.f64());
+            self.acts.push((at, Act::LateThenSilent { pick: rng.u32(..), late, silent }));
+            let puts = (1..=12).map(|nth| at + (lease / 8) * nth);
+            self.acts.extend(
+                puts.filter(|at| *at < self.heals_at).map(|at| (at, Act::Put { most: 15 })),
+            );
+        }
+    }
+
+    fn any_time(&self, rng: &mut fastrand::Rng) -> Duration {
+        self.heals_at.mul_f64(0.05 + 0.75 * rng.f64())
+    }
+}
