@@ -193,7 +193,7 @@ impl<R> Machine<R> {
                 if !attempt.may_have_applied {
                     attempt.begun = now;
                 }
-                let (fence, change) = (self.lease.fence(), attempt.change.clone());
+                let (fence, change) = (self.lease.fence(), Box::new(attempt.change.clone()));
                 Step::Write { fence, change, until }
             }
             Phase::Unsure(_) => Step::ReadBack { until },

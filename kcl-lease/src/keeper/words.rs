@@ -25,7 +25,7 @@ pub(super) type Answer<R> = (R, Result<(), CheckpointError>);
 pub(super) enum Step {
     Write {
         fence: Fence,
-        change: Change,
+        change: Box<Change>,
         until: Instant,
     },
     ReadBack {

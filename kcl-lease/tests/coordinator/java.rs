@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcl_core::kinesis::ApiErrorKind;
 use kcl_core::{Position, StartFrom, metrics};
 use kcl_lease::Lease;
-use kcl_lease::store::{LeaseStore, StoreErrorKind};
+use kcl_lease::store::{Change, LeaseStore, Outcome, StoreErrorKind};
 
 use crate::faults::{Fault, UNCLEAR};
 use crate::kinesis::Listing;
@@ -122,29 +122,48 @@ async fn java_row_61_a_missing_lease_is_found_among_leases_without_hash_keys() {
     assert!(took <= world.timing.sync_interval + SECOND, "{took:?}");
 }
 
-/// Java deletes an ended lease once every child has progressed, or its shard is gone; ours never do (ADR 0015). Where Java does
-/// not delete, nobody does.
+/// An ended lease goes once every child has progressed, and the leases of its own parents have gone; not before.
 #[tokio::test(start_paused = true)]
-async fn java_rows_63_and_64_an_ended_lease_stays_whatever_becomes_of_its_children() {
+async fn java_rows_63_and_64_an_ended_lease_goes_when_its_children_have_progressed() {
     let world = World::new(2);
     let a = world.worker("a").await;
     world.until(SECOND, || a.count() == 2).await;
     world.kinesis.split(0); // 2, 3
     a.end(0).await.unwrap();
     world.until(SECOND, || a.count() == 3).await;
-    world.kinesis.merge(3, 1); // 4
-    let ended = world.lease(0).await;
-    let wait = 3 * world.timing.sync_interval;
-    // At the beginning, progressed, ended, trimmed.
+    let wait = 2 * world.timing.sync_interval;
+    let shards = || async {
+        let leases = world.leases().await;
+        leases.iter().map(|lease| lease.key.shard().to_string()).collect::<Vec<_>>()
+    };
+    let ids = |numbers: &[u32]| numbers.iter().map(|n| key(*n).to_string()).collect::<Vec<_>>();
+    // At the beginning, then one of two.
     world.pass(wait).await;
     a.grant(2).lease.checkpoint(at(5)).await.unwrap();
+    world.pass(wait).await;
+    assert_eq!(shards().await, ids(&[0, 1, 2, 3]));
     a.grant(3).lease.checkpoint(at(5)).await.unwrap();
     world.pass(wait).await;
+    assert_eq!(shards().await, ids(&[1, 2, 3]));
+    assert_eq!(a.figures.sum(metrics::LEASES_DELETED), 1.0);
+    // Each parent of a merge, also one that expired meanwhile.
+    world.kinesis.merge(3, 1); // 4
     a.end(3).await.unwrap();
     a.end(1).await.unwrap();
     world.until(SECOND, || a.count() == 2).await;
-    world.kinesis.trim(0);
     world.pass(wait).await;
-    assert_eq!(world.lease(0).await, ended);
-    assert_eq!(world.leases().await.len(), 5);
+    assert_eq!(shards().await, ids(&[1, 2, 3, 4]));
+    world.kinesis.trim(1);
+    a.grant(4).lease.checkpoint(at(5)).await.unwrap();
+    world.pass(wait).await;
+    assert_eq!(shards().await, ids(&[2, 4]));
+    // What was passed stays passed, whoever sets it back.
+    let (lease, back) = (world.lease(4).await, Position::TrimHorizon);
+    let change = Change { position: Some(back), ..Change::default() };
+    assert_eq!(
+        world.store.plain().update(&lease.key, &lease.fence(), &change).await.unwrap(),
+        Outcome::Applied
+    );
+    world.pass(wait).await;
+    assert_eq!(shards().await, ids(&[2, 4]));
 }

@@ -47,7 +47,7 @@ impl Bench {
         match self.step() {
             Step::Write { change, fence, .. } => {
                 assert_eq!(fence, self.machine.lease().fence());
-                change
+                *change
             }
             other => panic!("{other:?}"),
         }
@@ -197,7 +197,7 @@ fn an_unclear_write_is_judged_by_what_the_table_shows() {
             }
             let outcome = match bench.after(200) {
                 Step::Wait { .. } => format!("holds at {}", bench.machine.lease().counter),
-                Step::Write { change: again, .. } if again == change => "writes again".into(),
+                Step::Write { change: again, .. } if *again == change => "writes again".into(),
                 Step::Exit(Gone::Taken(_)) => "gone".into(),
                 other => panic!("{what}: {other:?}"),
             };
@@ -348,7 +348,7 @@ fn a_lease_is_renewed_while_its_children_cannot_be_created() {
                 bench.machine.created(error, bench.now, &mut bench.rng);
             }
             Step::Write { change, .. } => {
-                assert_eq!(change, Change::default());
+                assert_eq!(*change, Change::default());
                 bench.wrote(Ok(Outcome::Applied));
                 renewals += 1;
             }

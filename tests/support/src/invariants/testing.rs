@@ -24,6 +24,7 @@ pub(super) fn made() -> Made {
         heal_bound: HEAL_BOUND,
         start: Start::TrimHorizon,
         checkpoint: Checkpoints::Automatic,
+        page: 1_000,
         budget: 10 * 1024 * 1024,
         limited: false,
     };

@@ -173,6 +173,8 @@ pub struct Terms {
     pub start: Start,
     /// Who checkpoints.
     pub checkpoint: Checkpoints,
+    /// The most records that a call brings.
+    pub page: u32,
     /// The memory budget of each worker, in bytes.
     pub budget: usize,
     /// Some workers may hold one lease only.

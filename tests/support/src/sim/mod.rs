@@ -182,6 +182,7 @@ impl World {
             heal_bound: HEAL_BOUND,
             start: schedule.settings.start,
             checkpoint: schedule.settings.checkpoint,
+            page: schedule.settings.page,
             budget: schedule.settings.budget(),
             limited: schedule.settings.limited,
         };
