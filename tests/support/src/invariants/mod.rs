@@ -15,6 +15,7 @@ mod l1_crash;
 mod l2_no_leader;
 mod l3_children;
 mod l4_rest;
+mod l4_share;
 mod l5_heals;
 mod l6_poison;
 mod l7_hole;
@@ -85,7 +86,7 @@ impl fmt::Display for Violation {
 
 type Check = fn(&History) -> Vec<Violation>;
 
-const ALL: [Check; 33] = [
+const ALL: [Check; 34] = [
     s1_no_gap::check,
     s2_own_work::check,
     s3_monotone::check,
@@ -114,6 +115,7 @@ const ALL: [Check; 33] = [
     l2_no_leader::check,
     l3_children::check,
     l4_rest::check,
+    l4_share::check,
     l5_heals::check,
     l6_poison::check,
     l7_hole::check,

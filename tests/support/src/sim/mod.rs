@@ -31,6 +31,7 @@ use serde_json::json;
 
 mod api;
 mod calls;
+mod climate;
 mod crew;
 mod gauges;
 pub mod history;

@@ -1,5 +1,5 @@
-//! Trouble that belongs together: what chance alone would bring together too seldom. It is drawn from a generator of its own, and
-//! is made of acts and settings like the rest of a schedule.
+//! Trouble that belongs together, which chance alone would bring together too seldom. It is drawn from a generator of its own, and is
+//! made of acts and settings like the rest of a schedule.
 
 use std::time::Duration;
 
@@ -58,5 +58,36 @@ impl Schedule {
 
     fn any_time(&self, rng: &mut fastrand::Rng) -> Duration {
         self.heals_at.mul_f64(0.05 + 0.75 * rng.f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Often enough that a thousand seeds meet each many times, and seldom enough to leave room for all else.
+    #[test]
+    fn what_is_rare_is_in_one_of_five_to_thirty_seeds() {
+        let schedules: Vec<_> = (0..1000).map(Schedule::draw).collect();
+        let count = |is: &dyn Fn(&Schedule) -> bool| {
+            schedules.iter().filter(|schedule| is(schedule)).count()
+        };
+        let acts = |schedule: &Schedule, is: fn(&Act) -> bool| {
+            schedule.acts.iter().any(|(at, act)| *at < schedule.heals_at && is(act))
+        };
+        let counts = [
+            count(&|schedule| schedule.settings.rash),
+            count(&|schedule| acts(schedule, |act| matches!(act, Act::StopRefused { .. }))),
+            count(&|schedule| schedule.trials.contains(&Trial::Flood)),
+            count(&|schedule| schedule.trials.contains(&Trial::Absence)),
+        ];
+        assert!(counts.iter().all(|count| (1000 / 30..=1000 / 5).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn acts_stay_in_the_order_of_time() {
+        for seed in 0..100 {
+            assert!(Schedule::draw(seed).acts.is_sorted_by_key(|(at, _)| *at), "seed {seed}");
+        }
     }
 }

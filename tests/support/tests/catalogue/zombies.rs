@@ -6,7 +6,7 @@ use kcl_core::WorkerId;
 use kcl_testkit::sim::Tier;
 use kcl_testkit::sim::history::{Turn, What};
 use kcl_testkit::sim::schedule::{Act, Checkpoints, Schedule, Trial};
-use kcl_testkit::sim::weather::{Climate, Fate, Mood};
+use kcl_testkit::sim::weather::{Climate, Fate, Mood, Service};
 
 use crate::facts::owner;
 use crate::losses::refused_of;
@@ -182,4 +182,17 @@ fn c12_a_release_that_arrives_after_the_lease_was_taken_frees_nothing() {
         assert!(refused.is_some(), "the release did not arrive after {taken:?}");
         assert_eq!(facts.grants().len(), 2);
     }
+}
+
+/// A process that was stopped sends a renewal whose answer is lost; its successor under the same id has taken the lease since, by
+/// what would look just like that renewal if both counted by one.
+#[test]
+fn a_renewal_of_a_twin_is_not_mistaken_for_the_own() {
+    let schedule = Schedule::calm(1)
+        .at(3.5, Act::Zombie { pick: 0, span: seconds(8) })
+        .at(3.8, Act::Stall { pick: 0, span: seconds(20) })
+        .at(11.4, next("UpdateItem", Fate::Before, 1))
+        .at(11.535, Act::Outage { pick: Some(0), service: Service::Store, span: seconds(4) })
+        .putting(5, 0, 16);
+    holds(Tier::Port, &schedule);
 }
