@@ -106,4 +106,4 @@ impl Taker {
 }
 
 /// How often a take is tried before it is left to the next plan.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 5;

@@ -66,7 +66,12 @@ fn rest(history: &History) -> Vec<Violation> {
     let (Some(drained), Some(over)) = (drained, over) else {
         return Vec::new();
     };
-    let rest = drained + UNREST..over;
+    // Who stood still may go on after healing, and a process whose id another one has ends then.
+    let turns = history.events.iter().filter(|event| event.at < over).filter_map(|event| {
+        let turns = matches!(event.what, What::Process(_, Turn::Resumes | Turn::Crashes));
+        turns.then_some(event.at)
+    });
+    let rest = turns.fold(drained, Duration::max) + UNREST..over;
     let moves = |what: &What| match what {
         What::Wrote(write) => match (&write.before, &write.after) {
             (before, Some(after)) => {
