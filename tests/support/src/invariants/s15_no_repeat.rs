@@ -15,6 +15,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
     }
     let mut violations = Vec::new();
     let mut leased: BTreeSet<&ShardId> = BTreeSet::new();
+    let mut set_back: BTreeSet<&ShardId> = BTreeSet::new();
     let mut reached: BTreeMap<(&ShardId, Life), &Position> = BTreeMap::new();
     let mut drained: BTreeMap<&ShardId, &Position> = BTreeMap::new();
     // Consumers that were at work before the drain, and may end a batch late.
@@ -31,6 +32,8 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             }
             What::Process(life, Turn::DrainedIt) => {
                 let position = reached.remove(&(shard, *life));
+                // Set back between its last write and this word of it.
+                let position = position.filter(|_| !set_back.contains(shard));
                 drained.extend(position.map(|position| (shard, position)));
                 since.retain(|(at, _)| *at != shard);
             }
@@ -39,7 +42,10 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                     Some(_) => leased.insert(shard),
                     None => leased.remove(shard),
                 };
-                if write.by.is_none() {
+                if write.by.is_some() {
+                    set_back.remove(shard);
+                } else {
+                    set_back.insert(shard);
                     drained.remove(shard);
                     // What led to it, or followed, and was cleaned up may be read again with it.
                     drained.retain(|shard, _| leased.contains(shard));
