@@ -28,6 +28,9 @@ const FLOOD: Duration = Duration::from_secs(20);
 const FLOOD_PAUSE: Duration = Duration::from_millis(250);
 const FLOOD_PUTS: u32 = 40;
 
+/// More than a fifth of the records that a shard has when it is read again.
+const REREAD: u32 = 600;
+
 /// So soon a crashed process comes back.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -92,7 +95,8 @@ pub(super) async fn carry_out(cast: &mut Cast, trial: Trial, pick: u32) {
         }
         Trial::DeleteLease => {
             operators.delete_open_lease(world, pick).await;
-            Duration::from_secs(12)
+            // The shard is read from its beginning, by small pages at five a second: the next trial begins after that.
+            Duration::from_secs(12 + u64::from(REREAD / world.settings.page))
         }
         Trial::Stop => {
             let _ = crew.stop(pick, NEVER, false);
