@@ -4,8 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kcl_core::Clock;
+use kcl_core::leasing::Member;
 use kcl_core::metrics::{self, Metric, Metrics};
+use kcl_core::{Clock, StreamId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::store::{Change, Consistency, LeaseStore, Outcome, Scan, StoreError, StoreErrorKind};
@@ -18,11 +19,24 @@ pub(crate) struct Calls {
     clock: Clock,
     metrics: Arc<dyn Metrics>,
     turns: Arc<Semaphore>,
+    /// The one stream, of which new leases carry the name, as their keys do not.
+    stream: Option<StreamId>,
 }
 
 impl Calls {
-    pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Clock, metrics: Arc<dyn Metrics>) -> Self {
-        Self { store, clock, metrics, turns: Arc::new(Semaphore::new(TURNS)) }
+    /// The calls of a member to its store.
+    pub(crate) fn new(store: Arc<dyn LeaseStore>, member: &Member) -> Self {
+        let stream = match member.streams.as_slice() {
+            [(stream, _)] => Some(stream.id.clone()),
+            _ => None,
+        };
+        Self {
+            store,
+            clock: member.clock.clone(),
+            metrics: member.metrics.clone(),
+            turns: Arc::new(Semaphore::new(TURNS)),
+            stream,
+        }
     }
 
     /// What the store is called.
@@ -51,7 +65,8 @@ impl Calls {
     pub(crate) async fn create(&self, lease: &Lease, until: Instant) -> Result<bool, StoreError> {
         let _turn = self.turn("PutItem", until).await?;
         self.count(metrics::LEASE_WRITES);
-        let created = self.bounded("PutItem", until, self.store.create(lease)).await?;
+        let lease = Lease { stream: self.stream.clone(), ..lease.clone() };
+        let created = self.bounded("PutItem", until, self.store.create(&lease)).await?;
         if created {
             self.count(metrics::LEASES_CREATED);
             tracing::info!(lease = %lease.key, position = %lease.position, "created a lease");

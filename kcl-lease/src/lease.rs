@@ -94,6 +94,8 @@ pub struct Lease {
     /// Something of the shard was done once, so that its parents were passed: what an operator who sets the checkpoint back does
     /// not undo. Our own attribute as well, written with the checkpoint.
     pub has_progressed: bool,
+    /// Which stream the shard is of, where the key does not name it. Our own attribute as well; `None` in the leases of others.
+    pub stream: Option<StreamId>,
     /// When the application began, where it began at a time. Says nothing of this lease: every lease of ours carries it, so that
     /// it is known as long as one of them is left. Our own attribute as well.
     pub application_start: Option<SystemTime>,
@@ -115,6 +117,7 @@ impl Lease {
             hash_range: None,
             started_at: None,
             has_progressed: false,
+            stream: None,
             application_start: None,
         }
     }

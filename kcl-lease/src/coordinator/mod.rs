@@ -58,7 +58,7 @@ pub(crate) async fn join(
         held: AtomicUsize::new(0),
     });
     let keeping = Arc::new(Keeping {
-        calls: Calls::new(store, member.clock.clone(), member.metrics.clone()),
+        calls: Calls::new(store, &member),
         timing: member.timing,
         stride: fastrand::Rng::with_seed(!member.seed).u16(..),
         clock: member.clock.clone(),

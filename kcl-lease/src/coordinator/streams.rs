@@ -52,7 +52,19 @@ impl Streams {
     /// is most likely another application's.
     pub(super) fn refusal(&self, leases: &[Lease]) -> Option<String> {
         let first = leases.first()?;
-        if self.by_id.len() == 1 {
+        if let (1, Some(ours)) = (self.by_id.len(), self.by_id.keys().next()) {
+            let named = leases.iter().filter(|lease| lease.key.stream().is_none());
+            let mut named = named.filter_map(|lease| Some((lease, lease.stream.as_ref()?)));
+            if let Some((lease, stream)) = named.find(|(_, stream)| *stream != ours) {
+                return Some(if is_successor(ours, stream) {
+                    earlier(&lease.key)
+                } else {
+                    format!(
+                        "its leases, such as {}, are of stream {stream}, and this worker reads {ours}; each application of one stream needs a table of its own",
+                        lease.key
+                    )
+                });
+            }
             let foreign = leases.iter().all(|lease| lease.key.stream().is_some());
             return foreign.then(|| format!("its leases, such as {}, are those of an application that reads several streams, and this worker reads one; give it all the streams of that application, or another table", first.key));
         }
@@ -63,20 +75,26 @@ impl Streams {
             ));
         }
         let recreated = |lease: &&Lease| {
-            let same_name = |id: &StreamId, other: &StreamId| {
-                (id.account(), id.name()) == (other.account(), other.name()) && id != other
-            };
-            lease.key.stream().is_some_and(|other| self.by_id.keys().any(|id| same_name(id, other)))
+            let stream = lease.key.stream();
+            stream.is_some_and(|other| self.by_id.keys().any(|id| is_successor(id, other)))
         };
         if let Some(old) = leases.iter().find(recreated) {
-            return Some(format!(
-                "lease {} belongs to an earlier stream of the same name, which was deleted; if its records are no longer needed delete its leases, else choose another table",
-                old.key
-            ));
+            return Some(earlier(&old.key));
         }
         let foreign = leases.iter().all(|lease| self.of(&lease.key).is_none());
         foreign.then(|| format!("its leases, such as {}, are all of streams that this worker does not read; if it is the table of this application let the worker read one of those streams as well until the others have leases, else choose another table", first.key))
     }
+}
+
+/// Another stream with the same name.
+fn is_successor(stream: &StreamId, other: &StreamId) -> bool {
+    (stream.account(), stream.name()) == (other.account(), other.name()) && stream != other
+}
+
+fn earlier(key: &LeaseKey) -> String {
+    format!(
+        "lease {key} belongs to an earlier stream of the same name, which was deleted; if its records are no longer needed delete its leases, else choose another table"
+    )
 }
 
 #[cfg(test)]
@@ -126,6 +144,30 @@ mod tests {
         ];
         for (ours, keys, expected) in table {
             assert_eq!(refused(ours, keys), expected, "{ours:?} {keys:?}");
+        }
+    }
+
+    /// Where the key does not name the stream, our leases do.
+    #[test]
+    fn a15_a_table_of_another_stream_or_of_an_earlier_one_is_refused_to_one_stream() {
+        let table = [
+            (&[None][..], None),
+            (&[Some("1:a:7"), None], None),
+            (&[None, Some("1:a:6")], Some("an earlier stream of the same name")),
+            (&[Some("1:b:7")], Some("are of stream 1:b:7, and this worker reads 1:a:7")),
+            (&[Some("2:a:7")], Some("are of stream 2:a:7, and this worker reads 1:a:7")),
+        ];
+        for (names, expected) in table {
+            let lease = |name: &Option<&str>| {
+                let stream = name.map(|name| name.parse().unwrap());
+                Lease { stream, ..Lease::new(key("shard-0"), kcl_core::Position::ShardEnd) }
+            };
+            let leases: Vec<_> = names.iter().map(lease).collect();
+            let refusal = streams(&["1:a:7"]).refusal(&leases);
+            match expected {
+                None => assert_eq!(refusal, None),
+                Some(part) => assert!(refusal.as_ref().unwrap().contains(part), "{refusal:?}"),
+            }
         }
     }
 

@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 use kcl_core::leasing::PendingCheckpoint;
-use kcl_core::{HashRange, Position, ShardId, WorkerId};
+use kcl_core::{HashRange, Position, ShardId, StreamId, WorkerId};
 
 use super::{
     APPLICATION_START, CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COUNTER, ENTITY_TYPE, HAS_PROGRESSED,
     HASH_END, HASH_START, KEY, OWNER, OWNER_SWITCHES, PARENTS, PENDING, PENDING_STATE, PENDING_SUB,
-    SHARD, STARTED_AT, STREAM,
+    SHARD, STARTED_AT, STREAM, STREAM_ID,
 };
 use crate::{Lease, LeaseKey};
 
@@ -86,6 +86,7 @@ impl<'a> Attributes<'a> {
             started_at: self.time(STARTED_AT)?,
             application_start: self.time(APPLICATION_START)?,
             has_progressed: self.flag(HAS_PROGRESSED)?,
+            stream: self.stream()?,
         })
     }
 
@@ -126,6 +127,13 @@ impl<'a> Attributes<'a> {
             }
         }
         Ok(key)
+    }
+
+    fn stream(&self) -> Result<Option<StreamId>, Damage> {
+        let Some(text) = self.text(STREAM_ID)? else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|_| Damage::value(STREAM_ID, "a stream identifier", text))
     }
 
     fn owner(&self) -> Result<Option<WorkerId>, Damage> {

@@ -2,7 +2,7 @@
 //! `DynamoDBMultiStreamLeaseSerializer`), so that programs of both kinds take over each other's table.
 //!
 //! Numbers are `N`, shard ids that name relatives are `SS`, an unowned lease has no `leaseOwner` at all, and empty sets are
-//! left out. `startTimestamp`, `applicationStartTimestamp` and `hasProgressed` are ours alone; Java only ever updates single attributes,
+//! left out. `startTimestamp`, `applicationStartTimestamp`, `hasProgressed` and `streamIdentifier` are ours alone; Java only ever updates single attributes,
 //! so it keeps what it does not know.
 
 use std::collections::{BTreeSet, HashMap};
@@ -41,6 +41,8 @@ const SHARD: &str = "shardId";
 const STARTED_AT: &str = "startTimestamp";
 /// Epoch milliseconds.
 const APPLICATION_START: &str = "applicationStartTimestamp";
+/// In single-stream applications, where the key does not name the stream: its identifier.
+const STREAM_ID: &str = "streamIdentifier";
 /// A boolean, present when true.
 pub(crate) const HAS_PROGRESSED: &str = "hasProgressed";
 /// Java KCL 3.5: what kind of item this is; leases may lack it.
@@ -73,6 +75,7 @@ pub(crate) fn encode(lease: &Lease) -> HashMap<String, AttributeValue> {
         item.extend([(STREAM, text(stream)), (SHARD, text(lease.key.shard()))]);
     }
     item.extend(lease.started_at.map(|at| (STARTED_AT, millis(at))));
+    item.extend(lease.stream.as_ref().map(|stream| (STREAM_ID, text(stream))));
     item.extend(lease.has_progressed.then_some((HAS_PROGRESSED, AttributeValue::Bool(true))));
     item.extend(lease.application_start.map(|at| (APPLICATION_START, millis(at))));
     item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -194,6 +194,7 @@ fn damaged_leases_are_set_aside_with_a_short_reason() {
         ("startTimestamp", number(&"1e99"), "startTimestamp is not"),
         ("startTimestamp", text("now"), "startTimestamp is not a number"),
         ("hasProgressed", text("true"), "hasProgressed is not a boolean"),
+        ("streamIdentifier", text("orders"), "streamIdentifier is not a stream identifier"),
         ("applicationStartTimestamp", text("now"), "applicationStartTimestamp is not a number"),
     ];
     for (name, value, expected) in damages {
@@ -259,10 +260,11 @@ prop_compose! {
         bounds: Option<(u128, u128)>,
         started_at in proptest::option::of(0..4_000_000_000_000_u64),
         application_start in proptest::option::of(0..4_000_000_000_000_u64),
-        has_progressed: bool,
+        (has_progressed, epoch) in any::<(bool, Option<u32>)>(),
     ) -> Lease {
         Lease {
             key, position, counter, owner_switches, pending, parents, children, has_progressed,
+            stream: epoch.map(|epoch| format!("123456789012:orders:{epoch}").parse().unwrap()),
             owner: owner.map(|owner| WorkerId::new(owner).unwrap()),
             hash_range: bounds.and_then(|(a, b)| HashRange::new(a.min(b), a.max(b))),
             started_at: started_at.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),

@@ -47,6 +47,7 @@ pub(super) fn full(id: &str) -> Lease {
         started_at: Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
         application_start: Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_100)),
         has_progressed: true,
+        stream: "123456789012:orders:1700000000".parse().ok(),
         ..Lease::new(key(id), Position::Latest)
     }
 }

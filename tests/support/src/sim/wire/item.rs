@@ -10,7 +10,7 @@ use kcl_lease::{Fence, Lease, LeaseKey};
 use serde_json::{Value, json};
 
 /// Every attribute, with its DynamoDB type.
-const ATTRIBUTES: [(&str, &str); 15] = [
+const ATTRIBUTES: [(&str, &str); 16] = [
     ("leaseKey", "S"),
     ("leaseOwner", "S"),
     ("leaseCounter", "N"),
@@ -26,6 +26,7 @@ const ATTRIBUTES: [(&str, &str); 15] = [
     ("startTimestamp", "N"),
     ("applicationStartTimestamp", "N"),
     ("hasProgressed", "BOOL"),
+    ("streamIdentifier", "S"),
 ];
 
 /// The lease that an item is, or why it is none.
@@ -73,6 +74,8 @@ pub(super) fn lease(item: &Value) -> Result<Lease, String> {
     };
     let time = |name: &str| number(name).map(|at| UNIX_EPOCH + Duration::from_millis(at));
     lease.started_at = time("startTimestamp");
+    let stream = text("streamIdentifier").map(str::parse).transpose();
+    lease.stream = stream.map_err(|_| "streamIdentifier is none")?;
     lease.has_progressed = item["hasProgressed"]["BOOL"].as_bool().unwrap_or_default();
     lease.application_start = time("applicationStartTimestamp");
     Ok(lease)
