@@ -139,6 +139,24 @@ async fn a14_a_table_of_another_mode_or_an_earlier_stream_is_refused() {
     assert_eq!(items(&world).await, before, "nothing was written");
 }
 
+/// With one stream the key does not name it; without a look at that, an ended lease would keep a new shard of the same number
+/// from ever being read.
+#[tokio::test(start_paused = true)]
+async fn a15_a_table_of_another_or_an_earlier_stream_is_refused_to_one_stream_too() {
+    let world = World::new(1).await;
+    create_payments(&world).await;
+    assert!(run(&world, &[STREAM]).await.unwrap().is_clean());
+    let before = items(&world).await;
+
+    assert_refused(run(&world, &[PAYMENTS]).await, "are of stream");
+    world.kinesis.delete_stream().stream_name(STREAM).send().await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    world.kinesis.create_stream().stream_name(STREAM).shard_count(1).send().await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    assert_refused(run(&world, &[STREAM]).await, "earlier stream");
+    assert_eq!(items(&world).await, before, "nothing was written");
+}
+
 /// Runs a worker for a minute.
 async fn run(world: &World, streams: &[&str]) -> Result<ShutdownReport, RunError> {
     let aws = world.emulator.sdk_config();
