@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a program whose product is a report")]
 
 mod client;
+mod economy;
 mod memory;
 mod overhead;
 mod process;
@@ -29,6 +30,8 @@ enum Measure {
     Idle(memory::Idle),
     /// Resident memory with a slow processor under a byte budget
     Slow(memory::Slow),
+    /// Requests and capacity units of the lease table for each lease-hour, beside the Java KCL's
+    Economy(economy::Arguments),
     /// An emulator with a stream (used by the measures)
     #[command(hide = true)]
     Serve(serve::Arguments),
@@ -37,13 +40,17 @@ enum Measure {
     Client(client::Arguments),
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
+fn main() -> Result<(), Failure> {
     match Arguments::parse().measure {
         Measure::Overhead(arguments) => overhead::measure(&arguments),
         Measure::Idle(arguments) => memory::idle(&arguments),
         Measure::Slow(arguments) => memory::slow(&arguments),
-        Measure::Serve(arguments) => serve::run(arguments).await,
-        Measure::Client(arguments) => client::run(arguments).await,
+        Measure::Economy(arguments) => economy::measure(&arguments),
+        Measure::Serve(arguments) => runtime()?.block_on(serve::run(arguments)),
+        Measure::Client(arguments) => runtime()?.block_on(client::run(arguments)),
     }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }

@@ -235,6 +235,10 @@ impl<R> Machine<R> {
                 StoreErrorKind::TableMissing => self.fail(*attempt, Gone::TableMissing),
                 StoreErrorKind::Invalid => {
                     self.pause.begin(now, rng);
+                    // Nobody reads it any more, whatever the table says: freed later, or lost.
+                    if let Some(Gone::Freed(freed)) = attempt.then {
+                        self.asked.free.get_or_insert((freed, Vec::new()));
+                    }
                     self.refuse(attempt.waiters, &error);
                 }
             },
@@ -381,33 +385,6 @@ impl<R> Machine<R> {
             self.fail(*attempt, Gone::Taken(Box::new(current)));
         }
     }
-
-    fn fail(&mut self, attempt: Attempt<R>, gone: Gone) {
-        self.answer(attempt.waiters, || Err(CheckpointError::LeaseLost));
-        self.leave(gone);
-    }
-
-    fn refuse(&mut self, waiters: Vec<R>, error: &StoreError) {
-        let refusal = || CheckpointError::Unavailable(error.to_string().into());
-        self.answer(waiters, || Err(refusal()));
-    }
-
-    fn answer(&mut self, waiters: Vec<R>, answer: impl Fn() -> Result<(), CheckpointError>) {
-        let answers = waiters.into_iter().map(|waiter| (waiter, answer()));
-        self.answers.extend(answers);
-    }
-
-    fn leave(&mut self, gone: Gone) {
-        let asked = std::mem::take(&mut self.asked);
-        let mut waiters = asked.waiters;
-        waiters.extend(asked.end.into_iter().flat_map(|end| end.waiters));
-        waiters.extend(asked.free.into_iter().flat_map(|(_, waiters)| waiters));
-        match std::mem::replace(&mut self.phase, Phase::Gone(gone)) {
-            Phase::Writing(attempt) | Phase::Unsure(attempt) => waiters.extend(attempt.waiters),
-            Phase::Idle | Phase::Gone(_) => {}
-        }
-        self.answer(waiters, || Err(CheckpointError::LeaseLost));
-    }
 }
 
 /// A renewal comes up to a tenth early, by chance: leases that were granted together are not renewed together for ever. More
@@ -421,6 +398,7 @@ fn validity(timing: &LeaseTiming) -> Duration {
     timing.lease_duration.saturating_sub(timing.fence_margin)
 }
 
+mod answers;
 #[cfg(test)]
 pub(super) mod test_state;
 #[cfg(test)]

@@ -69,6 +69,27 @@ async fn a_take_whose_answer_is_lost_is_granted_at_once() {
     assert!(world.leases().await.iter().all(|lease| world.age(lease) == 2));
 }
 
+/// Seed 106674: a release that the table refused was forgotten, and the lease was renewed with nobody reading.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_refused_is_tried_again() {
+    let world = World::new(1);
+    let a = world.worker("a").await;
+    world.until(SECOND, || a.count() == 1).await;
+    a.control.stop_taking();
+    let begun = world.clock.now();
+    let clock = world.clock.clone();
+    world.store.rule(move |call| {
+        let refuses = call.operation == "UpdateItem" && clock.now() < begun + SECOND;
+        refuses.then_some(Fault::Before(StoreErrorKind::Invalid))
+    });
+    let grant = a.grant(0);
+    assert!(grant.lease.release(Release::Stopping).await.is_err());
+    a.crash_consumer(0);
+    drop(grant);
+    world.pass(3 * SECOND).await;
+    assert_eq!(world.lease(0).await.owner, None);
+}
+
 /// A take by a view that is one renewal old, whose write fails: the renewal looks like its effect, but proves nothing new.
 #[tokio::test(start_paused = true)]
 async fn an_own_renewal_is_not_mistaken_for_an_unclear_take() {
