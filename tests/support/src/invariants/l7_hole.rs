@@ -1,6 +1,9 @@
-//! L7, a hole is found: the deleted lease of an open shard is back, and the shard is read again, within ten seconds.
+//! L7, a hole is found: the deleted lease of an open shard is back, and the shard is read again, within ten seconds; or one of
+//! those before it, whose leases were cleaned up and are read again first.
 
 use std::time::Duration;
+
+use kcl_core::ShardId;
 
 use super::{Violation, trials};
 use crate::sim::history::{Event, History, What};
@@ -9,7 +12,7 @@ use crate::sim::schedule::Trial;
 const BOUND: Duration = Duration::from_secs(10);
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
-    let mut violations = Vec::new();
+    let (shards, mut violations) = (history.shards(), Vec::new());
     for tried in trials::of(history).iter().filter(|tried| tried.trial == Trial::DeleteLease) {
         let deletes = |event: &&Event| match &event.what {
             What::Wrote(write) => write.by.is_none() && write.after.is_none(),
@@ -18,8 +21,14 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         let Some(deleted) = tried.events.iter().find(deletes) else {
             continue;
         };
+        let mut line: Vec<&ShardId> = deleted.shard.iter().collect();
+        let mut known = 0;
+        while let Some((parents, _)) = line.get(known).and_then(|shard| shards.get(*shard)) {
+            line.extend(*parents);
+            known += 1;
+        }
         let granted = |event: &&Event| {
-            event.shard == deleted.shard
+            event.shard.as_ref().is_some_and(|shard| line.contains(&shard))
                 && event.at > deleted.at
                 && matches!(event.what, What::Granted(..))
         };
