@@ -20,6 +20,7 @@ mod l5_heals;
 mod l6_poison;
 mod l7_hole;
 mod l8_clean_stop;
+mod l9_cleaned;
 mod s10_latest;
 mod s11_end_is_earned;
 mod s12_clean_up;
@@ -86,7 +87,7 @@ impl fmt::Display for Violation {
 
 type Check = fn(&History) -> Vec<Violation>;
 
-const ALL: [Check; 34] = [
+const ALL: [Check; 35] = [
     s1_no_gap::check,
     s2_own_work::check,
     s3_monotone::check,
@@ -120,6 +121,7 @@ const ALL: [Check; 34] = [
     l6_poison::check,
     l7_hole::check,
     l8_clean_stop::check,
+    l9_cleaned::check,
     wire_sound::check,
 ];
 

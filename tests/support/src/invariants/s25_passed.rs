@@ -1,5 +1,5 @@
 //! S25, what was passed is not read again: a shard whose lease is gone is not read anew once a child has progressed, unless an
-//! operator has deleted the child's lease too, or set one of the two back.
+//! operator has deleted the child's lease too, or set the shard itself back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,9 +26,9 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         }
         let has_progressed =
             write.after.as_ref().is_some_and(|lease| lease.position.has_progressed());
-        if write.by.is_none() || !has_progressed {
+        if write.after.is_none() {
             progressed.remove(shard);
-        } else {
+        } else if has_progressed && write.by.is_some() {
             progressed.entry(shard).or_insert(event.at);
         }
         let creates = write.before.is_none() && write.by.is_some();

@@ -92,8 +92,11 @@ impl Made {
     ) -> Self {
         let issued = Duration::from_secs(self.history.events.len() as u64);
         let expected = before.as_ref().map(Lease::fence);
+        let of = before.as_ref().or(after.as_ref()).map(|lease| lease.key.shard().clone());
         let write = Write { by: by.into(), issued, expected, before, after };
-        self.on(0, What::Wrote(Box::new(write)))
+        let mut made = self.on(0, What::Wrote(Box::new(write)));
+        made.history.events.last_mut().unwrap().shard = of;
+        made
     }
 
     /// So many seconds pass.
