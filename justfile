@@ -22,6 +22,11 @@ fix:
 quickstart:
     cargo run --example quickstart
 
+# A hundred random actions on eight processes and 64 shards, and twenty takeovers: about twelve minutes.
+kill:
+    cargo build --example consume
+    cargo test --test kill -- --ignored --nocapture
+
 # The emulator against a stock boto3.
 boto3:
     bash tests/boto3/run.sh

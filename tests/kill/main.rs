@@ -9,6 +9,8 @@
     reason = "the test stands outside of the library: it has a clock and tasks of its own"
 )]
 
+mod actions;
+
 #[path = "../loopback/account.rs"]
 #[allow(dead_code, reason = "shared: each test uses a part")]
 mod account;

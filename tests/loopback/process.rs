@@ -16,6 +16,15 @@ pub(crate) struct Process {
     stderr: PathBuf,
 }
 
+/// What a process can be sent, beside SIGKILL.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Signal {
+    Terminate,
+    /// It stands still until it is sent `Continue`.
+    Stop,
+    Continue,
+}
+
 /// How long a stop in order may take.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -45,8 +54,18 @@ impl Process {
 
     /// SIGTERM.
     pub(crate) async fn terminate(&self) {
+        self.signal(Signal::Terminate).await;
+    }
+
+    /// Sends a signal to the process.
+    pub(crate) async fn signal(&self, signal: Signal) {
+        let name = match signal {
+            Signal::Terminate => "-TERM",
+            Signal::Stop => "-STOP",
+            Signal::Continue => "-CONT",
+        };
         let pid = self.child.id().unwrap().to_string();
-        let kill = Command::new("kill").args(["-TERM", &pid]).status().await;
+        let kill = Command::new("kill").args([name, &pid]).status().await;
         assert!(kill.unwrap().success());
     }
 
