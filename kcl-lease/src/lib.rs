@@ -13,7 +13,7 @@
 //! ```
 //!
 //! - `view`: what this worker has observed, and when, on its own monotonic clock. `assign` (which leases to take) and
-//!   `sync` (which leases are missing) are pure plans on it.
+//!   `sync` (which leases are missing, which are done with) are pure plans on it.
 //! - `keeper`: the only writer of a held lease; a renewal and a checkpoint are the same write.
 //! - [`store`]: the port to the table, in memory and in DynamoDB; `item` is the form of a lease there. `calls`: the store as
 //!   one worker calls it, bounded in time and in number.
