@@ -98,11 +98,19 @@ impl Survey {
         leases: Vec<Lease>,
         rng: &mut fastrand::Rng,
     ) -> Result<Option<Vec<Lease>>, StoreError> {
-        let scan = self.scan().await?;
-        if self.streams.leases(&stream.id, scan.leases.iter()).next().is_some() {
-            return Ok(None);
+        let mut tries = 0;
+        loop {
+            let begun = self.clock.now();
+            let scan = self.scan().await?;
+            if self.streams.leases(&stream.id, scan.leases.iter()).next().is_some() {
+                return Ok(None);
+            }
+            tries += 1;
+            // After a pause of this process others may have begun.
+            if self.clock.now() <= begun + FRESH || tries == SCANS {
+                return self.create_first(leases, rng).await.map(Some);
+            }
         }
-        self.create_first(leases, rng).await.map(Some)
     }
 
     async fn scan(&self) -> Result<Scan, StoreError> {
@@ -248,3 +256,6 @@ const RETRIES: u32 = 10;
 const PAUSE: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 /// How long all pages of a listing may take.
 const LISTING_LIMIT: Duration = Duration::from_secs(30);
+/// How old an empty table may be when the first leases are made; a scan of one takes a moment, or so many are slow.
+const FRESH: Duration = Duration::from_secs(2);
+const SCANS: u32 = 3;

@@ -155,11 +155,12 @@ impl<R> Machine<R> {
         self.asked.waiters.push(waiter);
     }
 
-    /// A scan showed the lease like this. Only somebody else's ownership is news.
-    pub(super) fn seen(&mut self, lease: Lease) {
+    /// A scan showed the lease like this. Somebody else's ownership is news, or as old as a lease of the same key that was
+    /// deleted: a renewal tells at once.
+    pub(super) fn seen(&mut self, lease: &Lease) {
         let others = lease.owner != self.lease.owner && lease.counter > self.lease.counter;
         if others && matches!(self.phase, Phase::Idle) {
-            self.leave(Gone::Taken(Box::new(lease)));
+            self.renew_at = self.valid_until - validity(&self.timing);
         }
     }
 

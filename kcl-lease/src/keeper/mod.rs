@@ -278,7 +278,7 @@ impl Task {
             Order::Ask(request, waiter) => {
                 self.machine.ask(request, waiter);
             }
-            Order::Seen(lease) => self.machine.seen(*lease),
+            Order::Seen(lease) => self.machine.seen(&lease),
             Order::TableMissing => self.machine.table_missing(),
             Order::Leave => self.ask(Request::Free(Freed::Left)),
         }

@@ -178,3 +178,27 @@ async fn a_take_by_a_twin_is_not_mistaken_for_an_unclear_renewal() {
     world.until(SECOND, || twin.count() == 1).await;
     world.until(DURATION / 2, || grant.lease.lost().is_cancelled()).await;
 }
+
+/// Seed 302604: a founder stood still after it had seen that there are no leases.
+#[tokio::test(start_paused = true)]
+async fn a_founder_that_stood_still_looks_again() {
+    let mut world = World::new(1);
+    world.start = StartFrom::Latest;
+    let mut scans = 0;
+    world.store.rule(move |call| {
+        scans += u32::from(call.worker == "late" && call.operation == "Scan");
+        // The first is for what the table holds at all.
+        let stands_still = call.worker == "late" && call.operation == "Scan" && scans == 2;
+        stands_still.then_some(Fault::Slow(DURATION / 2))
+    });
+    let (late, early) = tokio::join!(world.worker("late"), async {
+        world.pass(SECOND).await;
+        world.kinesis.split(0);
+        let early = world.worker("early").await;
+        world.until(SECOND, || early.count() == 2).await;
+        early
+    });
+    let keys: Vec<_> = world.leases().await.into_iter().map(|lease| lease.key).collect();
+    assert_eq!(keys, [key(1), key(2)]);
+    assert_eq!((early.count(), late.count()), (2, 0));
+}

@@ -259,7 +259,7 @@ impl World {
         let worker = Rc::make_mut(&mut self.workers[w]);
         for (held, lease) in worker.held.iter_mut().zip(&leases) {
             if let Some(held) = held.as_mut().filter(|_| lease.owner.as_ref() != Some(&worker.id)) {
-                held.machine.seen(lease.clone());
+                held.machine.seen(lease);
             }
         }
         worker.view.fold_scan(Scan { leases, ..Scan::default() }, self.now, self.now);

@@ -388,11 +388,16 @@ impl Bench {
 }
 
 #[test]
-fn a_scan_that_shows_another_owner_is_a_loss_unless_it_is_old() {
+fn a_scan_that_shows_another_owner_is_looked_into_at_once() {
     let mut bench = Bench::new();
-    bench.machine.seen(others(6));
-    bench.machine.seen(lease("s", "me", 9));
+    bench.machine.seen(&others(6));
+    bench.machine.seen(&lease("s", "me", 9));
     assert!(matches!(bench.step(), Step::Wait { .. }));
-    bench.machine.seen(others(8));
+    // Of a lease that was deleted, or news.
+    for outcome in [Outcome::Applied, Outcome::Conflict(Some(Box::new(others(10))))] {
+        bench.machine.seen(&others(9));
+        assert_eq!(bench.write(), Change::default());
+        bench.wrote(Ok(outcome));
+    }
     assert!(matches!(bench.step(), Step::Exit(Gone::Taken(_))));
 }

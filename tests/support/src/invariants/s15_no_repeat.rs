@@ -40,7 +40,11 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             What::Wrote(write) => {
                 match write.after {
                     Some(_) => leased.insert(shard),
-                    None => leased.remove(shard),
+                    // Cleaned up: who reads what was before it again may come to it again.
+                    None => {
+                        drained.remove(shard);
+                        leased.remove(shard)
+                    }
                 };
                 if write.by.is_some() {
                     set_back.remove(shard);
