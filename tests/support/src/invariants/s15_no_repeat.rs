@@ -15,6 +15,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
     }
     let mut violations = Vec::new();
     let mut leased: BTreeSet<&ShardId> = BTreeSet::new();
+    let mut wrote: BTreeMap<&ShardId, Life> = BTreeMap::new();
     let mut set_back: BTreeSet<&ShardId> = BTreeSet::new();
     let mut reached: BTreeMap<(&ShardId, Life), &Position> = BTreeMap::new();
     let mut drained: BTreeMap<&ShardId, &Position> = BTreeMap::new();
@@ -25,7 +26,10 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         match &event.what {
             What::Granted(life, position) => {
                 reached.insert((shard, *life), position);
-                since.insert((shard, *life));
+                // One that stood still is granted what others may have taken since.
+                if wrote.get(shard).is_none_or(|by| by == life) {
+                    since.insert((shard, *life));
+                }
             }
             What::Done(life, _, last) => {
                 reached.insert((shard, *life), last);
@@ -38,6 +42,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 since.retain(|(at, _)| *at != shard);
             }
             What::Wrote(write) => {
+                wrote.extend(write.by.map(|life| (shard, life)));
                 match write.after {
                     Some(_) => leased.insert(shard),
                     // Cleaned up: who reads what was before it again may come to it again.
