@@ -59,6 +59,12 @@ impl ApiError {
         Self { kind, operation, source: Some(source.into()) }
     }
 
+    /// The same error for another who waits for the same answer; of the source its message is left.
+    pub(crate) fn share(&self) -> Self {
+        let source = self.source.as_ref().map(|source| source.to_string().into());
+        Self { source, ..*self }
+    }
+
     /// What the caller can do.
     #[must_use]
     pub fn kind(&self) -> ApiErrorKind {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_types::SdkConfig;
 
+use self::lookups::Lookups;
 use self::machine::Machine;
 use self::pace::{Limits, Pace};
 use self::reader::Reader;
@@ -20,6 +21,7 @@ use super::{OpenShard, RecordSource, ShardReader};
 use crate::kinesis::{KinesisApi, SdkKinesis};
 
 mod lineage;
+mod lookups;
 mod machine;
 mod pace;
 mod reader;
@@ -62,6 +64,7 @@ const BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
 #[must_use]
 pub struct Polling {
     api: Arc<dyn KinesisApi>,
+    lookups: Arc<Lookups>,
     max_records: u32,
     idle_min: Duration,
     idle_max: Duration,
@@ -83,6 +86,7 @@ impl Polling {
     pub fn over(api: Arc<dyn KinesisApi>) -> Self {
         Self {
             api,
+            lookups: Arc::default(),
             max_records: MAX_RECORDS,
             idle_min: Duration::from_millis(200),
             idle_max: Duration::from_secs(1),
@@ -152,6 +156,12 @@ impl RecordSource for Polling {
             Pace::new(self.limits),
             self.idle_min..=self.idle_max,
         );
-        Box::new(Reader::new(self.api.clone(), shard, machine, self.max_records))
+        Box::new(Reader::new(
+            self.api.clone(),
+            self.lookups.clone(),
+            shard,
+            machine,
+            self.max_records,
+        ))
     }
 }

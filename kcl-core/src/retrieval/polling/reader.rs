@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::lineage::{self, Finding};
+use super::lookups::Lookups;
 use super::machine::{Command, Event, Machine, Note, Page};
-use crate::kinesis::{ApiError, ApiErrorKind, KinesisApi, RecordsPage, ShardFilter, ShardIterator};
+use crate::kinesis::{ApiError, ApiErrorKind, KinesisApi, RecordsPage, ShardIterator};
 use crate::metrics::{
     GET_RECORDS, ITERATORS_EXPIRED, MILLIS_BEHIND_LATEST, READ_FAILURES, READS_THROTTLED,
     RECORDS_LOST,
@@ -22,6 +23,7 @@ use crate::{RawRecord, StartingPosition};
 #[derive(Debug)]
 pub(super) struct Reader {
     api: Arc<dyn KinesisApi>,
+    lookups: Arc<Lookups>,
     open: OpenShard,
     machine: Machine,
     max_records: u32,
@@ -39,11 +41,12 @@ const RECORD_BYTES: usize = 1024;
 impl Reader {
     pub(super) fn new(
         api: Arc<dyn KinesisApi>,
+        lookups: Arc<Lookups>,
         open: OpenShard,
         machine: Machine,
         max_records: u32,
     ) -> Self {
-        Self { api, open, machine, max_records, record_bytes: RECORD_BYTES }
+        Self { api, lookups, open, machine, max_records, record_bytes: RECORD_BYTES }
     }
 
     /// How many records the next call asks for.
@@ -113,12 +116,9 @@ impl Reader {
     }
 
     async fn find(&self) -> Result<Finding, ApiError> {
-        let OpenShard { stream, shard, .. } = &self.open;
-        if self.api.describe_stream(&stream.address).await?.id != stream.id {
-            return Ok(Finding::Absent);
-        }
-        let shards = self.api.list_shards(stream, ShardFilter::All).await?;
-        Ok(lineage::find(shard, &shards))
+        let OpenShard { stream, shard, clock, .. } = &self.open;
+        let shards = self.lookups.shards(&*self.api, stream, clock).await?;
+        Ok(shards.map_or(Finding::Absent, |shards| lineage::find(shard, &shards)))
     }
 
     fn failed(&mut self, event: Event, error: &ApiError) -> Option<Note> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Violation, trials};
-use crate::sim::history::{Event, History, Turn, What, short};
+use crate::sim::history::{Event, History, Life, Turn, What, short};
 use crate::sim::schedule::Trial;
 
 /// A drain in good weather, a scan's calls, and a take.
@@ -29,9 +29,16 @@ fn stops_clean(history: &History) -> Vec<Violation> {
     if !events.iter().any(|event| matches!(event.what, What::Stopped)) {
         violations.push(Violation::new("L8", None, "a worker does not stop"));
     }
+    // Whose processor gave up since the healing says so.
+    let halted = |life: &Life| {
+        events
+            .iter()
+            .any(|event| matches!(&event.what, What::Process(by, Turn::HaltedIt) if by == life))
+    };
     for event in &events[asked..] {
         if let What::Finished(life, how) = &event.what
             && how != "clean"
+            && !halted(life)
         {
             violations.push(Violation::new("L8", Some(event), format!("{life} stopped: {how}")));
         }

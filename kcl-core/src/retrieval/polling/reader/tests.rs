@@ -448,3 +448,21 @@ async fn dropped_anywhere(mut rng: fastrand::Rng) {
         assert!(six[5] - six[0] > Duration::from_secs(1));
     }
 }
+
+/// Whatever is doubted by how many: one look is under way, and one more serves all who asked meanwhile.
+#[tokio::test(start_paused = true)]
+async fn readers_that_doubt_at_once_share_their_looks() {
+    let bench = Bench::new();
+    let (lookups, stream) = (Lookups::default(), stream(1));
+    let begun = bench.clock.now();
+    let looks = (0..100).map(|n| {
+        let (lookups, bench, stream) = (&lookups, &bench, &stream);
+        async move {
+            bench.clock.sleep(LATENCY / 100 * n).await;
+            lookups.shards(&*bench.fake, stream, &bench.clock).await.unwrap().unwrap().len()
+        }
+    });
+    let listed = futures_util::future::join_all(looks).await;
+    assert_eq!(listed, vec![listed[0]; 100]);
+    assert_eq!(bench.clock.now() - begun, 4 * LATENCY, "two looks of two calls");
+}

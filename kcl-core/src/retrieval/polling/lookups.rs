@@ -1,0 +1,60 @@
+//! Looks at a stream's shards for many readers at once.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Mutex as Turn;
+
+use crate::kinesis::{ApiError, KinesisApi, ShardFilter};
+use crate::{Clock, Shard, Stream, StreamId};
+
+/// A reader that doubts looks at what the stream lists. When a whole stream is in doubt (an outage of hours, credentials that
+/// are refused) a thousand readers would break the limits of those calls, which belong to the account. So one looks at a
+/// time, and whoever asked before it began shares what it found.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    by_stream: Mutex<BTreeMap<StreamId, Arc<Turn<Option<Look>>>>>,
+}
+
+/// What the newest look found: all shards; `None` when the stream is another one of the same name.
+#[derive(Debug)]
+struct Look {
+    begun: Instant,
+    found: Result<Option<Arc<[Shard]>>, ApiError>,
+}
+
+impl Lookups {
+    /// All shards of the stream as of now or later; `None` when there is another one under its name.
+    pub(super) async fn shards(
+        &self,
+        api: &dyn KinesisApi,
+        stream: &Stream,
+        clock: &Clock,
+    ) -> Result<Option<Arc<[Shard]>>, ApiError> {
+        let asked = clock.now();
+        let turn = {
+            let mut by_stream = self.by_stream.lock().unwrap_or_else(PoisonError::into_inner);
+            by_stream.entry(stream.id.clone()).or_default().clone()
+        };
+        let mut newest = turn.lock().await;
+        let look = match newest.take() {
+            Some(look) if look.begun >= asked => look,
+            _ => Look { begun: clock.now(), found: look(api, stream).await },
+        };
+        let found = match &look.found {
+            Ok(shards) => Ok(shards.clone()),
+            Err(error) => Err(error.share()),
+        };
+        *newest = Some(look);
+        found
+    }
+}
+
+async fn look(api: &dyn KinesisApi, stream: &Stream) -> Result<Option<Arc<[Shard]>>, ApiError> {
+    if api.describe_stream(&stream.address).await?.id != stream.id {
+        return Ok(None);
+    }
+    let shards = api.list_shards(stream, ShardFilter::All).await?;
+    Ok(Some(shards.into()))
+}
