@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kcl_core::Clock;
+use kcl_core::{Clock, WorkerId};
 use kcl_core::metrics::{self, Metric, Metrics};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -69,6 +69,17 @@ impl Calls {
         let _turn = self.turn("UpdateItem", until).await?;
         self.count(metrics::LEASE_WRITES);
         self.bounded("UpdateItem", until, self.store.update(key, fence, change)).await
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        seen: &Lease,
+        to: Option<&WorkerId>,
+        until: Instant,
+    ) -> Result<Outcome, StoreError> {
+        let _turn = self.turn("UpdateItem", until).await?;
+        self.count(metrics::LEASE_WRITES);
+        self.bounded("UpdateItem", until, self.store.ask(seen, to)).await
     }
 
     pub(crate) async fn delete(

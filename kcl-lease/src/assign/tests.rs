@@ -39,6 +39,7 @@ pub(super) fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
         shunned: &[key("shunned"), key("shunned2")].into(),
         heirs: &[key("heir"), key("heir2")].into(),
         waiting: &[key("waiting"), key("waiting2")].into(),
+        asked: &BTreeMap::new(),
         patience: SCAN,
         max_leases: max.and_then(NonZeroU32::new),
     };
@@ -46,6 +47,7 @@ pub(super) fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
         .iter()
         .map(|m| match m {
             Move::Take(claim) => format!("+{}", claim.lease.key),
+            Move::Ask(claim) => format!("?{}", claim.lease.key),
             Move::Steal(claim) => format!("~{}", claim.lease.key),
         })
         .collect();
@@ -148,7 +150,8 @@ fn an_absent_parent_is_verified_until_the_child_has_progressed() {
             shunned: &none,
             waiting: &none,
             heirs: &none,
-            patience: SCAN,
+            asked: &BTreeMap::new(),
+        patience: SCAN,
             max_leases: None,
         };
         let moves = plan(&view, &me, now, &mut fastrand::Rng::with_seed(1));

@@ -2,7 +2,7 @@
 //! `DynamoDBMultiStreamLeaseSerializer`), so that programs of both kinds take over each other's table.
 //!
 //! Numbers are `N`, shard ids that name relatives are `SS`, an unowned lease has no `leaseOwner` at all, and empty sets are
-//! left out. `startTimestamp`, `applicationStartTimestamp` and `hasProgressed` are ours alone; Java only ever updates single attributes,
+//! left out. `startTimestamp`, `applicationStartTimestamp`, `hasProgressed`, `cooperator` and `handoffTo` are ours alone; Java only ever updates single attributes,
 //! so it keeps what it does not know.
 
 use std::collections::{BTreeSet, HashMap};
@@ -43,6 +43,10 @@ const STARTED_AT: &str = "startTimestamp";
 const APPLICATION_START: &str = "applicationStartTimestamp";
 /// A boolean, present when true.
 pub(crate) const HAS_PROGRESSED: &str = "hasProgressed";
+/// The owner, where it hands over on request.
+pub(crate) const COOPERATOR: &str = "cooperator";
+/// Who asks the owner for the lease.
+pub(crate) const HANDOFF_TO: &str = "handoffTo";
 /// Java KCL 3.5: what kind of item this is; leases may lack it.
 const ENTITY_TYPE: &str = "entityType";
 
@@ -75,6 +79,8 @@ pub(crate) fn encode(lease: &Lease) -> HashMap<String, AttributeValue> {
     item.extend(lease.started_at.map(|at| (STARTED_AT, millis(at))));
     item.extend(lease.has_progressed.then_some((HAS_PROGRESSED, AttributeValue::Bool(true))));
     item.extend(lease.application_start.map(|at| (APPLICATION_START, millis(at))));
+    item.extend(lease.cooperator.as_ref().map(|worker| (COOPERATOR, text(worker))));
+    item.extend(lease.handoff_to.as_ref().map(|worker| (HANDOFF_TO, text(worker))));
     item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

@@ -67,3 +67,13 @@ pub(crate) enum Freed {
     /// With the whole worker, while its consumer may still be at work: the checkpoint stays where it is.
     Left,
 }
+
+impl Freed {
+    /// Whether the lease may go to the worker that asks for it: not where work may be under way, nor with what has failed for good.
+    pub(super) fn may_be_handed_over(self) -> bool {
+        match self {
+            Self::Released(Release::Stopping) => true,
+            Self::Released(Release::Halted) | Self::Left => false,
+        }
+    }
+}
