@@ -10,7 +10,7 @@ use kcl_lease::{Fence, Lease, LeaseKey};
 use serde_json::{Value, json};
 
 /// Every attribute, with its DynamoDB type.
-const ATTRIBUTES: [(&str, &str); 15] = [
+const ATTRIBUTES: [(&str, &str); 17] = [
     ("leaseKey", "S"),
     ("leaseOwner", "S"),
     ("leaseCounter", "N"),
@@ -26,6 +26,8 @@ const ATTRIBUTES: [(&str, &str); 15] = [
     ("startTimestamp", "N"),
     ("applicationStartTimestamp", "N"),
     ("hasProgressed", "BOOL"),
+    ("cooperator", "S"),
+    ("handoffTo", "S"),
 ];
 
 /// The lease that an item is, or why it is none.
@@ -56,8 +58,13 @@ pub(super) fn lease(item: &Value) -> Result<Lease, String> {
         LeaseKey::single(shard(text("leaseKey").unwrap_or_default())?),
         position("checkpoint", "checkpointSubSequenceNumber")?.ok_or("checkpoint is missing")?,
     );
-    let owner = text("leaseOwner").map(WorkerId::new).transpose();
-    lease.owner = owner.map_err(|_| "leaseOwner is no worker id")?;
+    let worker = |name: &str| {
+        let worker = text(name).map(WorkerId::new).transpose();
+        worker.map_err(|_| format!("{name} is no worker id"))
+    };
+    lease.owner = worker("leaseOwner")?;
+    lease.cooperator = worker("cooperator")?;
+    lease.handoff_to = worker("handoffTo")?;
     lease.counter = need("leaseCounter")?;
     lease.owner_switches = need("ownerSwitchesSinceCheckpoint")?;
     lease.pending = position("pendingCheckpoint", "pendingCheckpointSubSequenceNumber")?
