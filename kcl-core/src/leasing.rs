@@ -161,8 +161,8 @@ pub trait HeldLease: Send + Sync + fmt::Debug {
     /// Fires once the lease is no longer held, for whatever reason but [`release`](Self::release) and [`end`](Self::end).
     fn lost(&self) -> &CancellationToken;
 
-    /// Fires when another worker asks for the lease: finish what is under way, then [`release`](Self::release) it as for a stop,
-    /// and it goes to that worker. Until then it is held as before.
+    /// Fires when another worker asks for the lease: finish what is under way, then [`release`](Self::release) it as
+    /// [`Release::Wanted`]. Until then it is held as before.
     fn wanted(&self) -> &CancellationToken;
 
     /// Until when work may be handed out, by this host's monotonic clock. Moves on with every renewal. A process that was
@@ -191,8 +191,7 @@ pub trait HeldLease: Send + Sync + fmt::Debug {
     /// See [`CheckpointError`]; nothing is written out of order, and calling again completes it.
     async fn end(&self, children: Vec<ChildShard>) -> Result<(), CheckpointError>;
 
-    /// Frees the lease and makes the newest watermark durable, in one write. What another worker [asked for](Self::wanted) goes
-    /// to that worker by the same write, unless it is given up because its processor failed.
+    /// Frees the lease, or hands it over, and makes the newest watermark durable, in one write.
     ///
     /// # Errors
     /// See [`CheckpointError`].
@@ -202,8 +201,10 @@ pub trait HeldLease: Send + Sync + fmt::Debug {
 /// Why a worker frees a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
-    /// The worker stops, or hands the shard over; any worker may take it.
+    /// The worker stops; any worker may take it.
     Stopping,
+    /// Another worker [asked for it](HeldLease::wanted), and gets it by the same write.
+    Wanted,
     /// The processor failed for good: this worker does not take it again while it runs; others may try.
     Halted,
 }

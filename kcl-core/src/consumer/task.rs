@@ -290,6 +290,12 @@ impl Consumer {
 
     async fn release(&mut self, reason: Release) -> Event {
         self.hand.batch = None;
+        // A worker that stops leaves its shards to whoever is there: who asked may not be any more.
+        let hands_over = !self.stop.is_cancelled() && self.context.lease.wanted().is_cancelled();
+        let reason = match reason {
+            Release::Stopping if hands_over => Release::Wanted,
+            reason => reason,
+        };
         let released = self.context.lease.release(reason).await;
         self.wrote("free the lease", released)
     }

@@ -97,6 +97,10 @@ impl Taker {
     /// Asks the owner, who may renew meanwhile.
     async fn ask(&self, seen: &Lease) -> Result<Taken, StoreError> {
         let me = Some(&self.worker);
+        if seen.handoff_to.as_ref() == me {
+            // Since an earlier life, or by a call whose answer was lost; the next look at it tells whether that is so.
+            return Ok(Taken::Asked(seen.clone(), self.clock.now()));
+        }
         let mut lease = seen.clone();
         for _ in 0..ATTEMPTS {
             let now = self.clock.now();

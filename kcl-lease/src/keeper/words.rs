@@ -69,11 +69,12 @@ pub(crate) enum Freed {
 }
 
 impl Freed {
-    /// Whether the lease may go to the worker that asks for it: not where work may be under way, nor with what has failed for good.
+    /// Whether the lease may go to the worker that asks for it: not
+    /// where work may be under way, nor what has failed for good, nor by a worker that stops: who asks may have stopped too.
     pub(super) fn may_be_handed_over(self) -> bool {
         match self {
-            Self::Released(Release::Stopping) => true,
-            Self::Released(Release::Halted) | Self::Left => false,
+            Self::Released(Release::Wanted) => true,
+            Self::Released(Release::Stopping | Release::Halted) | Self::Left => false,
         }
     }
 }

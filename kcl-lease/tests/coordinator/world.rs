@@ -187,7 +187,7 @@ impl World {
                             };
                             world.note(&who, &format!("{how} {shard}"));
                             if let Some(grant) = grant.filter(|_| how == "drained") {
-                                let _ = grant.lease.release(Release::Stopping).await;
+                                let _ = grant.lease.release(Release::Wanted).await;
                             }
                         });
                     }

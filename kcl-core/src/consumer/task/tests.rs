@@ -216,9 +216,9 @@ async fn a_stop_past_the_validity_is_a_loss() {
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_another_worker_wants_is_drained() {
     let moments: [(u64, &[&str]); 3] = [
-        (0, &["initialize", "shutdown", "release Stopping"]),
-        (500, &["initialize", "shutdown", "release Stopping"]),
-        (1_500, &["initialize", "process", "advance 1", "shutdown", "release Stopping"]),
+        (0, &["initialize", "shutdown", "release Wanted"]),
+        (500, &["initialize", "shutdown", "release Wanted"]),
+        (1_500, &["initialize", "process", "advance 1", "shutdown", "release Wanted"]),
     ];
     for (after, expected) in moments {
         let (mut consumer, notes, _tasks) = consumer(9, 5, &CancellationToken::new());

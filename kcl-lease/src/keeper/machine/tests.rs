@@ -404,7 +404,8 @@ fn a_scan_that_shows_another_owner_is_a_loss_unless_it_is_old() {
 fn what_is_wanted_is_handed_over_by_the_release() {
     let heir: WorkerId = "heir".parse().unwrap();
     for (freed, hands_over) in [
-        (Freed::Released(Release::Stopping), true),
+        (Freed::Released(Release::Wanted), true),
+        (Freed::Released(Release::Stopping), false),
         (Freed::Released(Release::Halted), false),
         (Freed::Left, false),
     ] {
@@ -429,7 +430,7 @@ fn a_request_that_was_taken_back_frees_the_lease() {
     for other in [None, Some("other".parse::<WorkerId>().unwrap())] {
         let mut bench = Bench::new();
         bench.machine.wanted("heir".parse().unwrap());
-        bench.machine.ask(Request::Free(Freed::Released(Release::Stopping)), 1);
+        bench.machine.ask(Request::Free(Freed::Released(Release::Wanted)), 1);
         bench.write();
         let seen = Lease { handoff_to: other.clone(), ..bench.machine.lease().clone() };
         bench.wrote(Ok(Outcome::Conflict(Some(Box::new(seen)))));

@@ -125,7 +125,9 @@ impl<'a> Stops<'a> {
         let (Some(life), Some(after)) = (write.by, &write.after) else { return };
         let owner = |lease: Option<&Lease>| lease.and_then(|lease| lease.owner.clone());
         let (before, owned) = (owner(write.before.as_ref()), owner(Some(after)));
-        if owned.is_none() {
+        let gives = before.as_ref().is_some_and(|before| life.is(before))
+            && owned.as_ref().is_some_and(|owned| !life.is(owned));
+        if owned.is_none() || gives {
             self.freed.insert((shard, life), after.position.clone());
         }
         let takes = owned.is_some_and(|owner| life.is(&owner) && before.as_ref() != Some(&owner));
@@ -149,6 +151,9 @@ impl<'a> Stops<'a> {
         }
         for (shard, (lease, by)) in &self.leases {
             let is_its = lease.owner.as_ref().is_some_and(|owner| life.is(owner));
+            if is_its && by.is_some_and(|by| by.worker != life.worker) {
+                wrong(format!("stopped clean, but shard {} was handed to it", short(shard)));
+            }
             // A take whose answer never came is nothing that it could know of.
             if is_its && *by == Some(life) && self.granted.contains(&(*shard, life)) {
                 wrong(format!("stopped clean, but still owns shard {}", short(shard)));
