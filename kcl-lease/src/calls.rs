@@ -4,8 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kcl_core::{Clock, WorkerId};
 use kcl_core::metrics::{self, Metric, Metrics};
+use kcl_core::{Clock, WorkerId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::store::{Change, Consistency, LeaseStore, Outcome, Scan, StoreError, StoreErrorKind};

@@ -151,7 +151,7 @@ fn an_absent_parent_is_verified_until_the_child_has_progressed() {
             waiting: &none,
             heirs: &none,
             asked: &BTreeMap::new(),
-        patience: SCAN,
+            patience: SCAN,
             max_leases: None,
         };
         let moves = plan(&view, &me, now, &mut fastrand::Rng::with_seed(1));

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, stream};
 use kcl_core::WorkerId;
 
+use super::WIDTH;
 use super::run::{Coordinator, End};
 use super::take::Taker;
-use super::WIDTH;
 use crate::store::{Change, Outcome, StoreError, StoreErrorKind};
 use crate::{Lease, LeaseKey};
 

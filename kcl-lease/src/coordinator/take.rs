@@ -57,8 +57,7 @@ impl Taker {
         }
         let mut lease = claim.lease.clone();
         let owner = Some(Some(self.worker.clone()));
-        let change =
-            Change { owner, cooperates: true, stride: self.stride, ..Change::default() };
+        let change = Change { owner, cooperates: true, stride: self.stride, ..Change::default() };
         let mut unclear = false;
         for _ in 0..ATTEMPTS {
             let now = self.clock.now();
@@ -112,7 +111,7 @@ impl Taker {
                 Ok(Outcome::Missing) => return Ok(Taken::Deleted),
                 Ok(Outcome::Conflict(Some(current))) => Some(*current),
                 Ok(Outcome::Conflict(None)) => self.calls.read(&lease.key, self.deadline()).await?,
-                Err(error) if error.has_no_side_effects() => return Err(error),
+                Err(failure) if failure.has_no_side_effects() => return Err(failure),
                 Err(_) => match self.calls.read(&lease.key, self.deadline()).await {
                     Ok(current) => current,
                     // The request may stand: the next look at it tells.

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use kcl_core::{Position, WorkerId};
 use kcl_core::leasing::{CheckpointError, LeaseTiming, PendingCheckpoint};
+use kcl_core::{Position, WorkerId};
 
 use super::asked::{Asked, End, Pause};
 use super::words::{Answer, Freed, Gone, Request, Step};

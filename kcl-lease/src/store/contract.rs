@@ -26,8 +26,8 @@ use kcl_core::Position;
 use kcl_core::leasing::PendingCheckpoint;
 
 use self::steps::{
-    applied, ask, conflict, create, created, delete, full, key, position_change, present, random_change,
-    read, sequence, shard, take, update, worker,
+    applied, ask, conflict, create, created, delete, full, key, position_change, present,
+    random_change, read, sequence, shard, take, update, worker,
 };
 use super::{Change, Consistency, LeaseStore, Outcome};
 use crate::{Lease, LeaseKey};

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kcl_core::{Clock, WorkerId};
 use kcl_core::leasing::LeasingError;
+use kcl_core::{Clock, WorkerId};
 use kcl_lease::store::{
     Change, Consistency, LeaseStore, MemoryStore, Outcome, Scan, StoreError, StoreErrorKind,
 };

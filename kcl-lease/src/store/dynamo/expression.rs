@@ -238,8 +238,7 @@ mod tests {
     #[test]
     fn a_lease_is_handed_over_only_to_who_asks() {
         let owner = Some(Some(worker("b")));
-        let change =
-            Change { owner, cooperates: true, hands_over: true, ..Change::default() };
+        let change = Change { owner, cooperates: true, hands_over: true, ..Change::default() };
         let update = Update::new(&held_by_a(), &change);
         assert_eq!(
             update.condition.expression,

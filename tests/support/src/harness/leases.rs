@@ -74,7 +74,13 @@ impl OneLease {
                 position: state.position.clone(),
                 started_at: None,
                 pending: state.pending.clone(),
-                lease: Arc::new(Held { place, token, lost, wanted: CancellationToken::new(), clock }),
+                lease: Arc::new(Held {
+                    place,
+                    token,
+                    lost,
+                    wanted: CancellationToken::new(),
+                    clock,
+                }),
             };
             (events, grant)
         };

@@ -191,7 +191,8 @@ impl Write {
         match (&self.before, &self.after) {
             (Some(before), Some(after))
                 if before != after
-                    && *after == (Lease { handoff_to: after.handoff_to.clone(), ..before.clone() }) =>
+                    && *after
+                        == (Lease { handoff_to: after.handoff_to.clone(), ..before.clone() }) =>
             {
                 What::Asked(self.by, after.handoff_to.clone())
             }

@@ -74,9 +74,7 @@ impl MemoryTable {
             Request::Update(key, fence, change) => {
                 (self.now.update(key, fence, change).await?, Some(fence.clone()))
             }
-            Request::Ask(seen, to) => {
-                (self.now.ask(seen, to.as_ref()).await?, Some(seen.fence()))
-            }
+            Request::Ask(seen, to) => (self.now.ask(seen, to.as_ref()).await?, Some(seen.fence())),
             Request::Delete(key, fence) => {
                 (self.now.delete(key, fence).await?, Some(fence.clone()))
             }
