@@ -161,6 +161,10 @@ pub trait HeldLease: Send + Sync + fmt::Debug {
     /// Fires once the lease is no longer held, for whatever reason but [`release`](Self::release) and [`end`](Self::end).
     fn lost(&self) -> &CancellationToken;
 
+    /// Fires when another worker asks for the lease: finish what is under way, then [`release`](Self::release) it as
+    /// [`Release::Wanted`]. Until then it is held as before.
+    fn wanted(&self) -> &CancellationToken;
+
     /// Until when work may be handed out, by this host's monotonic clock. Moves on with every renewal. A process that was
     /// stopped and wakes up reads this before it does anything: others may own the shard by then.
     fn valid_until(&self) -> Instant;
@@ -187,7 +191,7 @@ pub trait HeldLease: Send + Sync + fmt::Debug {
     /// See [`CheckpointError`]; nothing is written out of order, and calling again completes it.
     async fn end(&self, children: Vec<ChildShard>) -> Result<(), CheckpointError>;
 
-    /// Frees the lease and makes the newest watermark durable, in one write.
+    /// Frees the lease, or hands it over, and makes the newest watermark durable, in one write.
     ///
     /// # Errors
     /// See [`CheckpointError`].
@@ -199,6 +203,8 @@ pub trait HeldLease: Send + Sync + fmt::Debug {
 pub enum Release {
     /// The worker stops; any worker may take it.
     Stopping,
+    /// Another worker [asked for it](HeldLease::wanted), and gets it by the same write.
+    Wanted,
     /// The processor failed for good: this worker does not take it again while it runs; others may try.
     Halted,
 }

@@ -71,6 +71,10 @@ metrics! {
     LEASES_TAKEN = Counter "kcl_leases_taken";
     /// Leases taken from a live worker for balance.
     LEASES_STOLEN = Counter "kcl_leases_stolen";
+    /// Leases asked of live workers, for balance.
+    LEASES_ASKED_FOR = Counter "kcl_leases_asked_for";
+    /// Leases handed over to workers that asked for them.
+    LEASES_HANDED_OVER = Counter "kcl_leases_handed_over";
     /// Leases lost to another worker or to time.
     LEASES_LOST = Counter "kcl_leases_lost";
     /// Writes to the lease table, by outcome.

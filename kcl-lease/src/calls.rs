@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use kcl_core::leasing::Member;
 use kcl_core::metrics::{self, Metric, Metrics};
-use kcl_core::{Clock, StreamId};
+use kcl_core::{Clock, StreamId, WorkerId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::store::{Change, Consistency, LeaseStore, Outcome, Scan, StoreError, StoreErrorKind};
@@ -84,6 +84,17 @@ impl Calls {
         let _turn = self.turn("UpdateItem", until).await?;
         self.count(metrics::LEASE_WRITES);
         self.bounded("UpdateItem", until, self.store.update(key, fence, change)).await
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        seen: &Lease,
+        to: Option<&WorkerId>,
+        until: Instant,
+    ) -> Result<Outcome, StoreError> {
+        let _turn = self.turn("UpdateItem", until).await?;
+        self.count(metrics::LEASE_WRITES);
+        self.bounded("UpdateItem", until, self.store.ask(seen, to)).await
     }
 
     pub(crate) async fn delete(

@@ -99,6 +99,11 @@ pub struct Lease {
     /// When the application began, where it began at a time. Says nothing of this lease: every lease of ours carries it, so that
     /// it is known as long as one of them is left. Our own attribute as well.
     pub application_start: Option<SystemTime>,
+    /// The last taker that understands requests to hand a lease over. Means something only while it is the owner: Java leaves it
+    /// standing when it takes. Our own attribute as well.
+    pub cooperator: Option<WorkerId>,
+    /// The worker that has asked the owner to hand the lease over. Our own attribute as well.
+    pub handoff_to: Option<WorkerId>,
 }
 
 impl Lease {
@@ -119,6 +124,8 @@ impl Lease {
             has_progressed: false,
             stream: None,
             application_start: None,
+            cooperator: None,
+            handoff_to: None,
         }
     }
 
@@ -141,6 +148,17 @@ impl Lease {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.position == Position::ShardEnd
+    }
+
+    /// Whether the owner hands the lease over when it is asked.
+    pub(crate) fn cooperates(&self) -> bool {
+        self.owner.is_some() && self.owner == self.cooperator
+    }
+
+    /// Who has asked the owner for it, where the owner understands that.
+    pub(crate) fn asker(&self) -> Option<&WorkerId> {
+        let asker = self.handoff_to.as_ref().filter(|_| self.cooperates());
+        asker.filter(|asker| Some(*asker) != self.owner.as_ref())
     }
 
     /// What a write must find in order to apply to the lease as it was seen here.

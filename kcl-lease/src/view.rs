@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use kcl_core::WorkerId;
+
 use crate::store::Scan;
 use crate::{Lease, LeaseKey};
 
@@ -35,6 +37,8 @@ struct Observed {
     since: Instant,
     /// When its counter was last seen to change, or first seen.
     moved: Instant,
+    /// Since when it has been asked for by the same worker, or not asked for.
+    asked: Instant,
     /// When this state was last confirmed.
     confirmed: Instant,
     /// True once the counter was seen to change. Ended leases keep their owner's name for ever: only a change seen with
@@ -80,7 +84,9 @@ impl View {
             None => (now, false),
         };
         let since = before.map_or(now, |known| known.since);
-        let observed = Observed { lease, since, moved, confirmed: now, witnessed };
+        let same = before.filter(|known| known.lease.handoff_to == lease.handoff_to);
+        let asked = same.map_or(now, |known| known.asked);
+        let observed = Observed { lease, since, moved, asked, confirmed: now, witnessed };
         self.leases.insert(observed.lease.key.clone(), observed);
     }
 
@@ -91,6 +97,13 @@ impl View {
 
     pub(crate) fn get(&self, key: &LeaseKey) -> Option<&Lease> {
         self.leases.get(key).map(|known| &known.lease)
+    }
+
+    /// The worker to which a lease is on its way. After two lease durations a request counts no longer: who asked takes the lease
+    /// after one, and so is gone.
+    pub(crate) fn asker(&self, key: &LeaseKey, now: Instant) -> Option<&WorkerId> {
+        let known = self.leases.get(key)?;
+        known.lease.asker().filter(|_| now < known.asked + 2 * self.duration)
     }
 
     /// All leases in the order of their keys, and since when each is known.

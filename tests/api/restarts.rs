@@ -25,6 +25,33 @@ async fn a_graceful_stop_repeats_nothing() {
     worker.stop().await;
 }
 
+/// S15, S26: workers that join a fleet get their share without a duplicate, while records come.
+#[tokio::test(start_paused = true)]
+async fn workers_that_join_repeat_nothing() {
+    let world = World::new(6).await;
+    let mut workers = vec![world.start("worker-0")];
+    for round in 1..4 {
+        for _ in 0..40 {
+            world.put(12, 3).await;
+            tokio::time::sleep(Duration::from_millis(97 * round)).await;
+        }
+        workers.push(world.start(&format!("worker-{round}")));
+    }
+    for _ in 0..40 {
+        world.put(12, 3).await;
+        tokio::time::sleep(Duration::from_millis(211)).await;
+    }
+    let account = world.oracle.drained(MINUTE).await;
+    assert_eq!((account.lost, account.duplicates, account.out_of_order), (0, 0, 0));
+    let mut drained = Vec::new();
+    for worker in workers {
+        let report = worker.stop().await;
+        assert!(report.is_clean(), "{report:?}");
+        drained.push(report.drained.len());
+    }
+    assert!(drained[0] <= 2, "the others had their share: {drained:?}");
+}
+
 /// S1, S3: a crash at any moment loses nothing; the lease expires and the next worker repeats only what was not durable.
 #[tokio::test(start_paused = true)]
 async fn a_crash_loses_nothing() {

@@ -61,7 +61,7 @@ pub(super) enum Event {
     Unreadable,
     /// The pause is over.
     Elapsed,
-    /// The worker stops.
+    /// The worker stops, or hands the shard over.
     Stop,
     /// The lease is gone.
     Lost,
@@ -97,7 +97,7 @@ pub(super) enum Command {
 pub(crate) enum Outcome {
     /// The shard was read to its end.
     Ended,
-    /// The worker stopped; the lease is free.
+    /// The worker stopped, or another one asked for the shard; the lease is free, or that worker's.
     Drained,
     /// The lease went to another worker, or expired.
     Lost,

@@ -13,7 +13,7 @@ use super::machine::{Command, Event, Machine, Outcome};
 use super::start::Start;
 use crate::chain::chain;
 use crate::checkpoint::Checkpoint;
-use crate::leasing::{CheckpointError, Grant, Release};
+use crate::leasing::{CheckpointError, Grant, HeldLease, Release};
 use crate::metrics::{self, ShardMetrics};
 use crate::processor::{BoxError, ErasedProcessor};
 use crate::retrieval::{ByteBudget, OpenShard, RecordSource};
@@ -139,7 +139,7 @@ impl Consumer {
         })
     }
 
-    /// Consumes until the shard ends, the lease is lost, the worker stops, or the processor fails for good.
+    /// Consumes until the shard ends, the lease is lost or wanted by another worker, the worker stops, or the processor fails for good.
     pub(crate) async fn run(&mut self) -> Finished {
         let mut command = self.machine.start();
         loop {
@@ -168,7 +168,7 @@ impl Consumer {
         let taken = tokio::select! {
             biased;
             () = lease.lost().cancelled() => return Event::Lost,
-            () = self.stop.cancelled() => return Event::Stop,
+            () = stopped(&self.stop, &*lease) => return Event::Stop,
             taken = self.intake.next() => taken,
         };
         match taken {
@@ -196,7 +196,7 @@ impl Consumer {
         tokio::select! {
             biased;
             () = lease.lost().cancelled() => Event::Lost,
-            () = self.stop.cancelled() => Event::Stop,
+            () = stopped(&self.stop, &*lease) => Event::Stop,
             () = self.settings.clock.sleep(span) => Event::Elapsed,
         }
     }
@@ -262,7 +262,7 @@ impl Consumer {
         if lease.lost().is_cancelled() {
             return Event::Lost;
         }
-        if self.stop.is_cancelled() {
+        if self.stop.is_cancelled() || lease.wanted().is_cancelled() {
             self.machine.note_stop();
         }
         self.judge(operation, called)
@@ -290,6 +290,12 @@ impl Consumer {
 
     async fn release(&mut self, reason: Release) -> Event {
         self.hand.batch = None;
+        // A worker that stops leaves its shards to whoever is there: who asked may not be any more.
+        let hands_over = !self.stop.is_cancelled() && self.context.lease.wanted().is_cancelled();
+        let reason = match reason {
+            Release::Stopping if hands_over => Release::Wanted,
+            reason => reason,
+        };
         let released = self.context.lease.release(reason).await;
         self.wrote("free the lease", released)
     }
@@ -337,6 +343,15 @@ impl Consumer {
             }
             running.store(false, Ordering::Release);
         });
+    }
+}
+
+/// The worker stops, or another one asks for the shard: either way it is drained.
+async fn stopped(stop: &CancellationToken, lease: &dyn HeldLease) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = lease.wanted().cancelled() => {}
     }
 }
 

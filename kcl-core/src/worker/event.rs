@@ -20,6 +20,8 @@ pub enum WorkerEvent {
     Ended(ShardRef),
     /// The worker stopped; the shard's progress is durable and its lease is free.
     Drained(ShardRef),
+    /// Another worker asked for the shard: its progress is durable, and its lease is that worker's, or free.
+    HandedOver(ShardRef),
     /// The lease went to another worker, or expired.
     Lost(ShardRef),
     /// The processor failed for good; the lease is free, its checkpoint has not moved.
@@ -41,6 +43,7 @@ impl WorkerEvent {
             Self::Granted { .. } => "granted",
             Self::Ended(_) => "ended",
             Self::Drained(_) => "drained",
+            Self::HandedOver(_) => "handed over",
             Self::Lost(_) => "lost",
             Self::Halted { .. } => "halted",
             Self::Abandoned(_) => "abandoned",

@@ -302,6 +302,9 @@ impl Running {
                 }
                 WorkerEvent::Lost(shard.clone())
             }
+            Outcome::Drained if !self.draining.is_cancelled() => {
+                WorkerEvent::HandedOver(shard.clone())
+            }
             Outcome::Drained => {
                 self.report.drained.push(shard.clone());
                 WorkerEvent::Drained(shard.clone())

@@ -76,11 +76,16 @@ impl Fleet {
             shunned: &none,
             waiting: &none,
             heirs: &none,
+            asked: &BTreeMap::new(),
             patience: TEN,
             max_leases: None,
         };
         let moves = plan(view, &me, now, &mut self.rng.clone());
-        moves.into_iter().map(|(Move::Take(claim) | Move::Steal(claim))| claim.lease.key).collect()
+        let key = |planned| {
+            let (Move::Take(claim) | Move::Ask(claim) | Move::Steal(claim)) = planned;
+            claim.lease.key
+        };
+        moves.into_iter().map(key).collect()
     }
 
     fn counts(&self) -> Vec<usize> {

@@ -14,6 +14,9 @@
 //!    Which ones is *not* left to chance: when several workers want from the same one they want the same leases, so that
 //!    the conditional write leaves it no poorer than one of them would have.
 //!
+//!    A worker that hands over on request is asked for them ([`Move::Ask`]): what was asked for counts as this worker's, and
+//!    is taken when it has not come in time. What another worker has asked for counts as that worker's, and is left alone.
+//!
 //! A lease is startable once every parent's lease has ended or is gone for good (where the Java KCL takes it and lets it block). A
 //! difference of one never moves a lease, so a balanced fleet stands still, also beside Java 2.x workers, who do not steal
 //! for a difference of one either (their target is the same, but for ended leases).
@@ -40,6 +43,8 @@ pub(crate) struct Me<'a> {
     pub(crate) heirs: &'a BTreeSet<LeaseKey>,
     /// What waits for a parent whose lease is to be made anew: nobody can start these.
     pub(crate) waiting: &'a BTreeSet<LeaseKey>,
+    /// What it has asked for, and until when it waits for that.
+    pub(crate) asked: &'a BTreeMap<LeaseKey, Instant>,
     /// How long free leases are left to workers below the target: their scan interval.
     pub(crate) patience: Duration,
     /// The most that it may hold; `None` means no limit.
@@ -51,6 +56,8 @@ pub(crate) struct Me<'a> {
 pub(crate) enum Move {
     /// Take a lease that nobody alive holds.
     Take(Claim),
+    /// Ask a live worker for a lease, for balance.
+    Ask(Claim),
     /// Take a lease from a live worker, for balance.
     Steal(Claim),
 }
@@ -78,7 +85,7 @@ pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::R
     for lease in board.own.iter().take(limit.saturating_sub(mine)) {
         moves.push(Move::Take(claim(view, lease, "own from an earlier life")));
     }
-    mine += moves.len();
+    mine += moves.len() + board.coming;
     let room = limit.saturating_sub(mine);
     let need = target.saturating_sub(mine).min(room);
 
@@ -97,8 +104,15 @@ pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::R
     } else if board.own.is_empty() {
         let mut stolen = steal(board.loads, mine, need);
         rng.shuffle(&mut stolen);
-        let steal = |lease| Move::Steal(claim(view, lease, "balance"));
-        moves.extend(stolen.into_iter().map(steal));
+        moves.extend(stolen.into_iter().map(|lease: &Lease| {
+            if me.asked.contains_key(&lease.key) {
+                Move::Steal(claim(view, lease, "not handed over in time"))
+            } else if lease.cooperates() {
+                Move::Ask(claim(view, lease, "balance"))
+            } else {
+                Move::Steal(claim(view, lease, "balance"))
+            }
+        }));
     }
     moves
 }
@@ -111,7 +125,8 @@ fn steal<'a>(
     let mut stolen = Vec::new();
     while stolen.len() < need {
         // Of equals `max_by_key` prefers the last, and `pop` the highest key: the same for every worker that looks.
-        let movable = loads.values_mut().filter(|load| !load.movable.is_empty());
+        let movable = loads.values_mut();
+        let movable = movable.filter(|load| !(load.movable.is_empty() && load.late.is_empty()));
         let Some(most) = movable.max_by_key(|load| load.leases) else {
             break;
         };
@@ -119,7 +134,7 @@ fn steal<'a>(
             break;
         }
         most.leases -= 1;
-        stolen.extend(most.movable.pop());
+        stolen.extend(most.late.pop().or_else(|| most.movable.pop()));
     }
     stolen
 }
@@ -130,6 +145,8 @@ struct Load<'a> {
     leases: usize,
     /// Those that this worker may take, in the order of their keys.
     movable: Vec<&'a Lease>,
+    /// Those that this worker has asked for, and that did not come in time.
+    late: Vec<&'a Lease>,
 }
 
 /// The leases sorted by what can be done with them.
@@ -142,6 +159,8 @@ struct Board<'a> {
     own: Vec<&'a Lease>,
     /// Startable ones without a live holder, and since when.
     available: Vec<(&'a Lease, Instant)>,
+    /// How many this worker has asked for that may still come.
+    coming: usize,
     /// Startable ones of the other live workers.
     loads: BTreeMap<&'a WorkerId, Load<'a>>,
 }
@@ -153,6 +172,7 @@ impl<'a> Board<'a> {
             startable: 0,
             own: Vec::new(),
             available: Vec::new(),
+            coming: 0,
             loads: BTreeMap::new(),
         };
         for (lease, life) in view.judged(now) {
@@ -168,11 +188,8 @@ impl<'a> Board<'a> {
             match (&lease.owner, life) {
                 _ if held => {}
                 (Some(owner), Life::Live) if owner != me.worker => {
-                    let load = board.loads.entry(owner).or_default();
-                    load.leases += 1;
-                    if !shunned {
-                        load.movable.push(lease);
-                    }
+                    let asker = view.asker(&lease.key, now).filter(|asker| *asker != me.worker);
+                    board.live(lease, owner, (me.asked.get(&lease.key), asker), now, shunned);
                 }
                 _ if shunned => {}
                 (_, Life::Free(since) | Life::Expired(since)) if !owned_by(lease, me.worker) => {
@@ -182,6 +199,33 @@ impl<'a> Board<'a> {
             }
         }
         board
+    }
+
+    /// A lease of another live worker; until when this one waits for it, and which other one does.
+    fn live(
+        &mut self,
+        lease: &'a Lease,
+        owner: &'a WorkerId,
+        (deadline, asker): (Option<&Instant>, Option<&'a WorkerId>),
+        now: Instant,
+        shunned: bool,
+    ) {
+        match (deadline, asker) {
+            (Some(deadline), _) if now < *deadline => self.coming += 1,
+            (None, Some(asker)) => {
+                self.workers.insert(asker);
+                self.loads.entry(asker).or_default().leases += 1;
+            }
+            (deadline, _) => {
+                let load = self.loads.entry(owner).or_default();
+                load.leases += 1;
+                match deadline {
+                    Some(_) => load.late.push(lease),
+                    None if !shunned => load.movable.push(lease),
+                    None => {}
+                }
+            }
+        }
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
         shunned: &[key("shunned"), key("shunned2")].into(),
         heirs: &[key("heir"), key("heir2")].into(),
         waiting: &[key("waiting"), key("waiting2")].into(),
+        asked: &BTreeMap::new(),
         patience: SCAN,
         max_leases: max.and_then(NonZeroU32::new),
     };
@@ -46,6 +47,7 @@ pub(super) fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
         .iter()
         .map(|m| match m {
             Move::Take(claim) => format!("+{}", claim.lease.key),
+            Move::Ask(claim) => format!("?{}", claim.lease.key),
             Move::Steal(claim) => format!("~{}", claim.lease.key),
         })
         .collect();
@@ -148,6 +150,7 @@ fn an_absent_parent_is_verified_until_the_child_has_progressed() {
             shunned: &none,
             waiting: &none,
             heirs: &none,
+            asked: &BTreeMap::new(),
             patience: SCAN,
             max_leases: None,
         };
@@ -155,4 +158,99 @@ fn an_absent_parent_is_verified_until_the_child_has_progressed() {
         let [Move::Take(claim)] = &moves[..] else { panic!("{moves:?}") };
         assert_eq!(claim.verify, verify);
     }
+}
+
+/// Plans for worker `me` on a table of text: `shard:owner`, an owner with `+` hands over on request; `>by` says who has asked.
+/// `asked` names what this worker waits for, with `!` when the time is over. `?shard` asks.
+fn plan_requests(leases: &str, held: &str, asked: &str, max: Option<u32>) -> String {
+    plan_later(leases, held, asked, max, Duration::ZERO)
+}
+
+/// The same when nothing has changed for so long but the counters.
+fn plan_later(leases: &str, held: &str, asked: &str, max: Option<u32>, later: Duration) -> String {
+    let began = start();
+    let now = began + later;
+    let mut view = View::new(TEN);
+    for at in [began, now] {
+        for word in leases.split_whitespace() {
+            let (shard, rest) = word.split_once(':').unwrap();
+            let (owner, by) = rest.split_once('>').unwrap_or((rest, ""));
+            let counter = (at - began).as_secs() + 1;
+            let mut lease = lease(shard, owner.trim_end_matches('+').trim_matches('-'), counter);
+            lease.cooperator = lease.owner.clone().filter(|_| owner.ends_with('+'));
+            lease.handoff_to = (!by.is_empty()).then(|| by.parse().unwrap());
+            view.observe(lease, at);
+        }
+    }
+    let held = held.split_whitespace().map(key).collect();
+    let deadline = |word: &str| {
+        let late = word.ends_with('!');
+        (key(word.trim_end_matches('!')), if late { now } else { now + SCAN })
+    };
+    let asked = asked.split_whitespace().map(deadline).collect();
+    let none = BTreeSet::new();
+    let me = Me {
+        worker: &"me".parse().unwrap(),
+        held: &held,
+        shunned: &none,
+        heirs: &none,
+        waiting: &none,
+        asked: &asked,
+        patience: SCAN,
+        max_leases: max.and_then(NonZeroU32::new),
+    };
+    let word = |planned: &Move| match planned {
+        Move::Take(claim) => format!("+{}", claim.lease.key),
+        Move::Ask(claim) => format!("?{}", claim.lease.key),
+        Move::Steal(claim) => format!("~{}", claim.lease.key),
+    };
+    let planned = plan(&view, &me, now, &mut fastrand::Rng::with_seed(7));
+    let mut moves: Vec<String> = planned.iter().map(word).collect();
+    moves.sort();
+    moves.join(" ")
+}
+
+#[test]
+fn what_is_asked_for() {
+    let table = [
+        // leases, held, asked, moves
+        ("who hands over is asked", "a:x+ b:x+ c:x+ d:x+", "", "", "?c ?d"),
+        ("who does not is stolen from", "a:x b:x c:x d:x", "", "", "~c ~d"),
+        ("each as it is", "a:x+ b:x+ c:x+ d:x", "", "", "?c ~d"),
+        ("what is on its way counts", "a:x+ b:x+ c:x+ d:x+>me", "", "d", "?c"),
+        ("not twice, and not too much", "a:x+ b:x+ c:x+>me d:x+>me", "", "c d", ""),
+        ("also before the view shows it", "a:x+ b:x+ c:x+ d:x+", "", "c d", ""),
+        ("what is late is taken", "a:x+ b:x+ c:x+>me d:x+>me", "", "c d!", "~d"),
+        ("late ones first", "a:x+ b:x+ c:x+>me d:x+", "", "c!", "?d ~c"),
+        ("not when it is not wanted any more", "a:x+ b:x+>me c:me d:me", "c d", "b!", ""),
+        ("what others asked for is theirs", "a:x+ b:x+ c:x+>y d:x+>y", "", "", "?b"),
+        ("a request means nothing to Java", "a:x b:x c:x>y d:x>y", "", "", "~c ~d"),
+        ("nor a request by the owner itself", "a:x+ b:x+>x", "", "", "?b"),
+        ("one of an earlier life is made again", "a:x+ b:x+>me", "", "", "?b"),
+        ("what has come is taken", "a:x+ b:x+ c:x+>me d:me", "", "c", "+d"),
+        ("a difference of one moves nothing", "a:x+ b:x+ c:me", "c", "", ""),
+        ("nor one that is on its way to nothing", "a:x+ b:x+>y c:me", "c", "", ""),
+        ("free ones instead", "a:x+ b:x+ c:x+>me d:-", "", "c", "+d"),
+    ];
+    for (what, leases, held, asked, expected) in table {
+        assert_eq!(plan_requests(leases, held, asked, None), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_keeps_max_leases() {
+    let leases = "a:x+ b:x+ c:x+ d:x+ e:x+ f:x+";
+    for (held, asked, max, expected) in
+        [("", "", 1, "?f"), ("", "f", 1, ""), ("", "f", 2, "?e"), ("", "f!", 1, "~f")]
+    {
+        assert_eq!(plan_requests(leases, held, asked, Some(max)), expected, "{asked} {max}");
+    }
+}
+
+/// Who asked has taken it after a lease duration, if it lives.
+#[test]
+fn a_request_that_nobody_follows_up_counts_no_longer() {
+    let leases = "a:x+>gone b:x+>gone";
+    assert_eq!(plan_later(leases, "", "", None, 2 * TEN - SCAN), "");
+    assert_eq!(plan_later(leases, "", "", None, 2 * TEN), "?b");
 }

@@ -34,6 +34,7 @@ impl Coordinator {
             shunned: &self.shunned,
             heirs: &self.heirs,
             waiting: &self.waiting,
+            asked: &self.handoffs.deadlines(),
             patience: self.member.timing.scan_interval,
             max_leases: self.member.max_leases,
         };
@@ -52,9 +53,18 @@ impl Coordinator {
         while let Some((planned, taken)) = taken.next().await {
             let Some(taken) = taken else { continue };
             let now = self.member.clock.now();
-            let (Move::Take(claim) | Move::Steal(claim)) = &planned;
+            let (Move::Take(claim) | Move::Ask(claim) | Move::Steal(claim)) = &planned;
             self.agenda.replan |= leaves_others(&planned, &taken, &self.member.worker);
+            if matches!((&planned, &taken), (Move::Steal(_), Taken::Won(..) | Taken::Missed(_))) {
+                self.handoffs.forget(&claim.lease.key);
+            }
             match taken {
+                Taken::Asked(lease, begun) => {
+                    self.member.metrics.record(metrics::LEASES_ASKED_FOR, None, 1.0);
+                    tracing::debug!(lease = %lease.key, "asked for a lease");
+                    self.handoffs.note(&lease, begun, self.member.timing.lease_duration);
+                    self.view.observe(lease, now);
+                }
                 Taken::Won(lease, begun) => self.won(&planned, claim, lease, begun).await,
                 Taken::Missed(found) => self.view.observe(found, now),
                 Taken::Deleted => self.view.remove(&claim.lease.key),
@@ -79,7 +89,7 @@ impl Coordinator {
         };
         let metric = match planned {
             Move::Take(_) => metrics::LEASES_TAKEN,
-            Move::Steal(_) => metrics::LEASES_STOLEN,
+            Move::Ask(_) | Move::Steal(_) => metrics::LEASES_STOLEN,
         };
         self.member.metrics.record(metric, None, 1.0);
         let before = claim.lease.owner.as_ref().map_or("-", |owner| owner.as_str());
@@ -129,6 +139,8 @@ fn leaves_others(planned: &Move, taken: &Taken, me: &WorkerId) -> bool {
     match (planned, taken) {
         (Move::Take(_), Taken::Deleted) => true,
         (Move::Take(_), Taken::Missed(found)) => found.owner.as_ref() != Some(me),
+        // It was handed over meanwhile.
+        (Move::Ask(_) | Move::Steal(_), Taken::Missed(found)) => found.owner.as_ref() == Some(me),
         _ => false,
     }
 }

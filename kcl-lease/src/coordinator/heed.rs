@@ -84,7 +84,13 @@ impl Coordinator {
                 self.learn(children);
             }
             Gone::Freed(freed) => {
-                tracing::info!(lease = %key, ?freed, "freed a lease");
+                match &last.owner {
+                    Some(to) => {
+                        tracing::info!(lease = %key, %to, "handed a lease over");
+                        self.member.metrics.record(metrics::LEASES_HANDED_OVER, None, 1.0);
+                    }
+                    None => tracing::info!(lease = %key, ?freed, "freed a lease"),
+                }
                 self.view.observe(last, now);
                 if freed == Freed::Released(Release::Halted) {
                     self.shunned.insert(key);

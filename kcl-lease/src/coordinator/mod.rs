@@ -7,7 +7,7 @@
 //!     │                                v  └───────────────── what was created ──────────────────┘
 //!     │                         assignment plan              what became of a kept lease
 //!     │                                │  ^                             │
-//!     └── take, steal (conditional) <──┘  └── replan at once ── Keeper (one per held lease) <── HeldLease ── consumer
+//!     └─ take, ask, steal (condit.) <──┘  └── replan at once ── Keeper (one per held lease) <── HeldLease ── consumer
 //! ```
 //! One task owns the view and plans; takes run side by side, but at most [`WIDTH`] at once.
 
@@ -27,6 +27,7 @@ use crate::store::LeaseStore;
 
 mod act;
 mod aside;
+mod handoffs;
 mod heed;
 mod run;
 mod streams;

@@ -10,6 +10,7 @@ use kcl_core::{Backoff, StreamId, metrics};
 use tokio::sync::{mpsc, oneshot};
 
 use super::aside::Aside;
+use super::handoffs::Handoffs;
 use super::surveys::SurveyTime;
 use super::take::Taker;
 use super::{Control, Message, Streams, Survey};
@@ -37,6 +38,8 @@ pub(super) struct Coordinator {
     pub(super) waiting: BTreeSet<LeaseKey>,
     /// The newest listings, of the streams where leases wait.
     pub(super) listings: BTreeMap<StreamId, Listing>,
+    /// What others were asked for.
+    pub(super) handoffs: Handoffs,
     pub(super) agenda: Agenda,
     pub(super) aside: Aside,
     /// Another live worker was seen under this one's id.
@@ -94,6 +97,7 @@ impl Coordinator {
             heirs: BTreeSet::new(),
             waiting: BTreeSet::new(),
             listings: BTreeMap::new(),
+            handoffs: Handoffs::default(),
             agenda: Agenda {
                 scan: now,
                 failures: 0,
@@ -181,7 +185,7 @@ impl Coordinator {
             if let Err(end) = self.act().await {
                 return end;
             }
-            let wake = self.wake();
+            let wake = self.handoffs.due().into_iter().fold(self.wake(), Instant::min);
             let mut message = tokio::select! {
                 biased;
                 message = messages.recv() => message,
@@ -231,6 +235,12 @@ impl Coordinator {
     /// Scans, and starts the surveys that are due.
     async fn look(&mut self) -> Result<(), End> {
         let now = self.member.clock.now();
+        if self.handoffs.due().is_some_and(|due| due <= now) {
+            self.look_at_asked().await?;
+            if now < self.wake() {
+                return Ok(());
+            }
+        }
         let survey_is_due = self.agenda.surveys.values().any(|survey| survey.due <= now);
         if now >= self.agenda.scan || !survey_is_due {
             match self.scan().await {
@@ -268,6 +278,13 @@ impl Coordinator {
             }
         }
         self.view.fold_scan(scan, started, now);
+        for (key, keeper) in &self.held {
+            let lease = self.view.get(key);
+            let lease = lease.filter(|lease| lease.owner.as_ref() == Some(&self.member.worker));
+            if let Some(asker) = lease.and_then(Lease::asker) {
+                keeper.wanted(asker);
+            }
+        }
         self.agenda.scan = now + self.member.timing.scan_interval;
         self.agenda.replan = true;
     }
@@ -315,7 +332,7 @@ impl Coordinator {
                 let _ = self.exited(*exit);
             }
         }
-        self.disown().await
+        self.withdraw_all().await + self.disown().await
     }
 
     /// Frees what still carries this worker's name though it was lost, so that peers need not wait until that expires; returns
@@ -325,7 +342,7 @@ impl Coordinator {
         let claimed = |lease: &&Lease| lease.owner.as_ref() == me && !lease.has_ended();
         let own: Vec<_> = self.view.leases().filter(claimed).collect();
         let stride = self.keeping.stride;
-        let change = Change { owner: Some(None), stride, ..Change::default() };
+        let change = Change { owner: Some(None), cooperates: true, stride, ..Change::default() };
         let until = self.member.clock.now() + self.member.timing.renew_interval;
         let mut unfreed = own.len();
         for lease in own {

@@ -25,6 +25,8 @@ pub(super) struct Taker {
 pub(super) enum Taken {
     /// The lease is this worker's, by a write that began then.
     Won(Lease, Instant),
+    /// Its owner was asked for the lease, which it holds as before, by a call that began then.
+    Asked(Lease, Instant),
     /// Somebody else was faster, or a parent has not ended: this is what was found instead.
     Missed(Lease),
     /// The lease does not exist any more.
@@ -48,13 +50,14 @@ impl Taker {
                 (claim, claim.lease.owner.as_ref().filter(|owner| **owner == self.worker))
             }
             Move::Steal(claim) => (claim, claim.lease.owner.as_ref()),
+            Move::Ask(claim) => return self.ask(&claim.lease).await,
         };
         if let Some(parent) = self.unended_parent(claim).await? {
             return Ok(Taken::Missed(parent));
         }
         let mut lease = claim.lease.clone();
         let owner = Some(Some(self.worker.clone()));
-        let change = Change { owner, stride: self.stride, ..Change::default() };
+        let change = Change { owner, cooperates: true, stride: self.stride, ..Change::default() };
         let mut unclear = false;
         for _ in 0..ATTEMPTS {
             let now = self.clock.now();
@@ -90,6 +93,48 @@ impl Taker {
         Ok(Taken::Missed(lease))
     }
 
+    /// Asks the owner, who may renew meanwhile.
+    async fn ask(&self, seen: &Lease) -> Result<Taken, StoreError> {
+        let me = Some(&self.worker);
+        if seen.handoff_to.as_ref() == me {
+            // Since an earlier life, or by a call whose answer was lost; the next look at it tells whether that is so.
+            return Ok(Taken::Asked(seen.clone(), self.clock.now()));
+        }
+        let mut lease = seen.clone();
+        for _ in 0..ATTEMPTS {
+            let now = self.clock.now();
+            let current = match self.calls.ask(&lease, me, self.deadline()).await {
+                Ok(Outcome::Applied) => {
+                    lease.handoff_to = me.cloned();
+                    return Ok(Taken::Asked(lease, now));
+                }
+                Ok(Outcome::Missing) => return Ok(Taken::Deleted),
+                Ok(Outcome::Conflict(Some(current))) => Some(*current),
+                Ok(Outcome::Conflict(None)) => self.calls.read(&lease.key, self.deadline()).await?,
+                Err(failure) if failure.has_no_side_effects() => return Err(failure),
+                Err(_) => match self.calls.read(&lease.key, self.deadline()).await {
+                    Ok(current) => current,
+                    // The request may stand: the next look at it tells.
+                    Err(_) => return Ok(Taken::Asked(lease, now)),
+                },
+            };
+            let Some(current) = current else {
+                return Ok(Taken::Deleted);
+            };
+            if current.owner != lease.owner || !current.cooperates() || current.has_ended() {
+                return Ok(Taken::Missed(current));
+            }
+            if current.handoff_to.as_ref() == me {
+                return Ok(Taken::Asked(current, now));
+            }
+            if current.handoff_to != seen.handoff_to {
+                return Ok(Taken::Missed(current));
+            }
+            lease = current;
+        }
+        Ok(Taken::Missed(lease))
+    }
+
     async fn unended_parent(&self, claim: &Claim) -> Result<Option<Lease>, StoreError> {
         for key in &claim.verify {
             let parent = self.calls.read(key, self.deadline()).await?;
@@ -100,7 +145,7 @@ impl Taker {
         Ok(None)
     }
 
-    fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.clock.now() + self.timing.renew_interval
     }
 }

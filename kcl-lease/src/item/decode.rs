@@ -10,9 +10,9 @@ use kcl_core::leasing::PendingCheckpoint;
 use kcl_core::{HashRange, Position, ShardId, StreamId, WorkerId};
 
 use super::{
-    APPLICATION_START, CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COUNTER, ENTITY_TYPE, HAS_PROGRESSED,
-    HASH_END, HASH_START, KEY, OWNER, OWNER_SWITCHES, PARENTS, PENDING, PENDING_STATE, PENDING_SUB,
-    SHARD, STARTED_AT, STREAM, STREAM_ID,
+    APPLICATION_START, CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COOPERATOR, COUNTER, ENTITY_TYPE,
+    HANDOFF_TO, HAS_PROGRESSED, HASH_END, HASH_START, KEY, OWNER, OWNER_SWITCHES, PARENTS, PENDING,
+    PENDING_STATE, PENDING_SUB, SHARD, STARTED_AT, STREAM, STREAM_ID,
 };
 use crate::{Lease, LeaseKey};
 
@@ -73,7 +73,7 @@ impl<'a> Attributes<'a> {
     fn lease(&self) -> Result<Lease, Damage> {
         Ok(Lease {
             key: self.key()?,
-            owner: self.owner()?,
+            owner: self.worker(OWNER)?,
             counter: self.number(COUNTER)?,
             owner_switches: self.number(OWNER_SWITCHES)?,
             position: self
@@ -87,6 +87,8 @@ impl<'a> Attributes<'a> {
             application_start: self.time(APPLICATION_START)?,
             has_progressed: self.flag(HAS_PROGRESSED)?,
             stream: self.stream()?,
+            cooperator: self.worker(COOPERATOR)?,
+            handoff_to: self.worker(HANDOFF_TO)?,
         })
     }
 
@@ -136,11 +138,11 @@ impl<'a> Attributes<'a> {
         text.parse().map(Some).map_err(|_| Damage::value(STREAM_ID, "a stream identifier", text))
     }
 
-    fn owner(&self) -> Result<Option<WorkerId>, Damage> {
-        let Some(text) = self.text(OWNER)? else {
+    fn worker(&self, name: &str) -> Result<Option<WorkerId>, Damage> {
+        let Some(text) = self.text(name)? else {
             return Ok(None);
         };
-        WorkerId::new(text).map(Some).map_err(|_| Damage::value(OWNER, "a worker id", text))
+        WorkerId::new(text).map(Some).map_err(|_| Damage::value(name, "a worker id", text))
     }
 
     fn position(&self, name: &str, sub: &str) -> Result<Option<Position>, Damage> {

@@ -2,7 +2,8 @@
 //! `DynamoDBMultiStreamLeaseSerializer`), so that programs of both kinds take over each other's table.
 //!
 //! Numbers are `N`, shard ids that name relatives are `SS`, an unowned lease has no `leaseOwner` at all, and empty sets are
-//! left out. `startTimestamp`, `applicationStartTimestamp`, `hasProgressed` and `streamIdentifier` are ours alone; Java only ever updates single attributes,
+//! left out. `startTimestamp`, `applicationStartTimestamp`, `hasProgressed`, `streamIdentifier`, `cooperator` and `handoffTo` are
+//! ours alone; Java only ever updates single attributes,
 //! so it keeps what it does not know.
 
 use std::collections::{BTreeSet, HashMap};
@@ -45,6 +46,10 @@ const APPLICATION_START: &str = "applicationStartTimestamp";
 const STREAM_ID: &str = "streamIdentifier";
 /// A boolean, present when true.
 pub(crate) const HAS_PROGRESSED: &str = "hasProgressed";
+/// The owner, where it hands over on request.
+pub(crate) const COOPERATOR: &str = "cooperator";
+/// Who asks the owner for the lease.
+pub(crate) const HANDOFF_TO: &str = "handoffTo";
 /// Java KCL 3.5: what kind of item this is; leases may lack it.
 const ENTITY_TYPE: &str = "entityType";
 
@@ -78,6 +83,8 @@ pub(crate) fn encode(lease: &Lease) -> HashMap<String, AttributeValue> {
     item.extend(lease.stream.as_ref().map(|stream| (STREAM_ID, text(stream))));
     item.extend(lease.has_progressed.then_some((HAS_PROGRESSED, AttributeValue::Bool(true))));
     item.extend(lease.application_start.map(|at| (APPLICATION_START, millis(at))));
+    item.extend(lease.cooperator.as_ref().map(|worker| (COOPERATOR, text(worker))));
+    item.extend(lease.handoff_to.as_ref().map(|worker| (HANDOFF_TO, text(worker))));
     item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

@@ -243,6 +243,10 @@ fn any_key() -> impl Strategy<Value = LeaseKey> {
     })
 }
 
+fn any_worker() -> impl Strategy<Value = Option<WorkerId>> {
+    proptest::option::of("[^\\p{Cc}]{1,64}".prop_map(|id| WorkerId::new(id).unwrap()))
+}
+
 prop_compose! {
     fn any_pending()(position in any_position(), state: Option<Vec<u8>>) -> PendingCheckpoint {
         PendingCheckpoint { position, state: state.map(Bytes::from) }
@@ -252,7 +256,7 @@ prop_compose! {
 prop_compose! {
     fn any_lease()(
         (key, position) in (any_key(), any_position()),
-        owner in proptest::option::of("[^\\p{Cc}]{1,64}"),
+        owner in any_worker(),
         (counter, owner_switches) in (0..u64::MAX / 2, 0..u64::MAX / 2),
         pending in proptest::option::of(any_pending()),
         parents in proptest::collection::btree_set(any_shard(), 0..3),
@@ -261,11 +265,12 @@ prop_compose! {
         started_at in proptest::option::of(0..4_000_000_000_000_u64),
         application_start in proptest::option::of(0..4_000_000_000_000_u64),
         (has_progressed, epoch) in any::<(bool, Option<u32>)>(),
+        (cooperator, handoff_to) in (any_worker(), any_worker()),
     ) -> Lease {
         Lease {
             key, position, counter, owner_switches, pending, parents, children, has_progressed,
+            owner, cooperator, handoff_to,
             stream: epoch.map(|epoch| format!("123456789012:orders:{epoch}").parse().unwrap()),
-            owner: owner.map(|owner| WorkerId::new(owner).unwrap()),
             hash_range: bounds.and_then(|(a, b)| HashRange::new(a.min(b), a.max(b))),
             started_at: started_at.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
             application_start: application_start.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),

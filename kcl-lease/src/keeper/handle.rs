@@ -47,6 +47,10 @@ impl HeldLease for Handle {
         &self.shared.lost
     }
 
+    fn wanted(&self) -> &CancellationToken {
+        &self.shared.wanted
+    }
+
     fn valid_until(&self) -> Instant {
         self.shared.with(|cell| cell.valid_until)
     }

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use kcl_core::Position;
 use kcl_core::leasing::{CheckpointError, LeaseTiming, PendingCheckpoint};
+use kcl_core::{Position, WorkerId};
 
 use super::asked::{Asked, End, Pause};
 use super::words::{Answer, Freed, Gone, Request, Step};
@@ -29,6 +29,8 @@ pub(super) struct Machine<R> {
     renew_at: Instant,
     phase: Phase<R>,
     asked: Asked<R>,
+    /// The worker that asks for the lease.
+    heir: Option<WorkerId>,
     pause: Pause,
     answers: Vec<Answer<R>>,
     /// The durable position has moved.
@@ -96,6 +98,7 @@ impl<R> Machine<R> {
             renew_at: begun + spread(timing.renew_interval, rng),
             phase: Phase::Idle,
             asked: Asked::default(),
+            heir: None,
             pause: Pause::new(timing.renew_interval),
             answers: Vec::new(),
             progressed: false,
@@ -162,6 +165,11 @@ impl<R> Machine<R> {
         if others && matches!(self.phase, Phase::Idle) {
             self.renew_at = self.valid_until - validity(&self.timing);
         }
+    }
+
+    /// Another worker asks for the lease; it gets it once the consumer has released it.
+    pub(super) fn wanted(&mut self, by: WorkerId) {
+        self.heir = Some(by);
     }
 
     /// The table was deleted.
@@ -322,7 +330,7 @@ impl<R> Machine<R> {
         let mut waiters = std::mem::take(&mut self.asked.waiters);
         let mut then = None;
         if let Some((freed, more)) = self.asked.free.take() {
-            change.owner = Some(None);
+            change.give_to(self.heir.as_ref().filter(|_| freed.may_be_handed_over()));
             waiters.extend(more);
             then = Some(Gone::Freed(freed));
         } else if let Some(end) = self.asked.end.take_if(|end| end.missing.is_empty()) {
@@ -380,7 +388,14 @@ impl<R> Machine<R> {
         {
             self.applied(*attempt, rng);
         } else if current.fence() == self.lease.fence() {
-            self.pause.begin(now, rng);
+            let mut attempt = attempt;
+            if attempt.change.hands_over && !attempt.change.fits(&current) {
+                // The request was taken back, or another worker asks now.
+                attempt.change.give_to(current.handoff_to.as_ref());
+                attempt.expected = attempt.change.apply_to(&self.lease);
+            } else {
+                self.pause.begin(now, rng);
+            }
             self.phase = Phase::Writing(attempt);
         } else {
             self.fail(*attempt, Gone::Taken(Box::new(current)));

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use kcl_core::leasing::{CheckpointError, HeldLease, LeaseTiming, Release};
 use kcl_core::metrics::{self, ShardMetrics};
-use kcl_core::{Clock, Position, Tasks};
+use kcl_core::{Clock, Position, Tasks, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -62,6 +62,8 @@ pub(crate) struct Exit {
 enum Order {
     Ask(Request, oneshot::Sender<Result<(), CheckpointError>>),
     Seen(Box<Lease>),
+    /// This worker asks for it.
+    Wanted(WorkerId),
     Leave,
     TableMissing,
 }
@@ -70,6 +72,7 @@ enum Order {
 #[derive(Debug)]
 struct Shared {
     lost: CancellationToken,
+    wanted: CancellationToken,
     cell: Mutex<Cell>,
 }
 
@@ -97,6 +100,7 @@ impl Keeping {
         let valid_until = machine.valid_until();
         let shared = Arc::new(Shared {
             lost: CancellationToken::new(),
+            wanted: CancellationToken::new(),
             cell: Mutex::new(Cell { watermark, valid_until, ended: false }),
         });
         let abandoned = CancellationToken::new();
@@ -123,6 +127,12 @@ impl Keeper {
     pub(crate) fn seen(&self, lease: &Lease) {
         // A full queue means that the keeper is busy with a write, which will show the same.
         let _ = self.orders.try_send(Box::new(Order::Seen(Box::new(lease.clone()))));
+    }
+
+    /// Tells that another worker asks for the lease.
+    pub(crate) fn wanted(&self, by: &WorkerId) {
+        // A full queue means that the keeper is busy; the next scan shows the same.
+        let _ = self.orders.try_send(Box::new(Order::Wanted(by.clone())));
     }
 
     /// Revokes the grant, then frees the lease. The exit is told when that is durable.
@@ -280,6 +290,10 @@ impl Task {
             }
             Order::Seen(lease) => self.machine.seen(&lease),
             Order::TableMissing => self.machine.table_missing(),
+            Order::Wanted(by) => {
+                self.machine.wanted(by);
+                self.shared.wanted.cancel();
+            }
             Order::Leave => self.ask(Request::Free(Freed::Left)),
         }
     }

@@ -67,3 +67,14 @@ pub(crate) enum Freed {
     /// With the whole worker, while its consumer may still be at work: the checkpoint stays where it is.
     Left,
 }
+
+impl Freed {
+    /// Whether the lease may go to the worker that asks for it: not
+    /// where work may be under way, nor what has failed for good, nor by a worker that stops: who asks may have stopped too.
+    pub(super) fn may_be_handed_over(self) -> bool {
+        match self {
+            Self::Released(Release::Wanted) => true,
+            Self::Released(Release::Stopping | Release::Halted) | Self::Left => false,
+        }
+    }
+}

@@ -26,8 +26,8 @@ use kcl_core::Position;
 use kcl_core::leasing::PendingCheckpoint;
 
 use self::steps::{
-    applied, conflict, create, created, delete, full, key, position_change, present, random_change,
-    read, sequence, shard, take, update, worker,
+    applied, ask, conflict, create, created, delete, full, key, position_change, present,
+    random_change, read, sequence, shard, take, update, worker,
 };
 use super::{Change, Consistency, LeaseStore, Outcome};
 use crate::{Lease, LeaseKey};
@@ -58,6 +58,10 @@ where
         only_a_change_of_worker_is_counted_as_a_switch,
         a_checkpoint_ends_what_was_pending,
         children_are_kept,
+        a_request_changes_nothing_else,
+        a_request_is_fenced_by_what_was_seen,
+        a_lease_is_handed_over_only_to_who_asks,
+        a_change_of_owner_ends_a_request,
         a_delete_is_fenced,
         a_scan_shows_everything,
         of_concurrent_takers_one_wins,
@@ -204,6 +208,69 @@ pub async fn children_are_kept(store: &dyn LeaseStore) {
         lease = applied(store, &lease, &change).await;
     }
     assert!(lease.children.is_empty());
+}
+
+/// The owner's next write applies to a lease that was asked for, and leaves the request.
+pub async fn a_request_changes_nothing_else(store: &dyn LeaseStore) {
+    let lease = created(store, Lease { handoff_to: None, ..full("shardId-0") }).await;
+    assert_eq!(ask(store, &lease, Some("b")).await, Outcome::Applied);
+    let asked = Lease { handoff_to: Some(worker("b")), ..lease.clone() };
+    assert_eq!(present(store, &lease.key).await, asked);
+    assert_eq!(update(store, &lease, &position_change(sequence("7", 0))).await, Outcome::Applied);
+    let moved = present(store, &lease.key).await;
+    assert_eq!(moved, position_change(sequence("7", 0)).apply_to(&asked));
+    assert_eq!(ask(store, &moved, None).await, Outcome::Applied);
+    assert_eq!(present(store, &lease.key).await, Lease { handoff_to: None, ..moved });
+}
+
+/// Who saw another counter, owner or request changes nothing, and is told what is there.
+pub async fn a_request_is_fenced_by_what_was_seen(store: &dyn LeaseStore) {
+    let lease = created(store, full("shardId-0")).await;
+    for seen in [
+        Lease { counter: lease.counter + 1, ..lease.clone() },
+        Lease { owner: Some(worker("z")), ..lease.clone() },
+        Lease { owner: None, ..lease.clone() },
+        Lease { handoff_to: None, ..lease.clone() },
+        Lease { handoff_to: Some(worker("z")), ..lease.clone() },
+    ] {
+        for to in [None, Some("c")] {
+            assert_eq!(ask(store, &seen, to).await, conflict(&lease));
+            assert_eq!(present(store, &lease.key).await, lease);
+        }
+    }
+    let absent = full("shardId-1");
+    assert_eq!(ask(store, &absent, Some("c")).await, Outcome::Missing);
+    assert_eq!(read(store, &absent.key).await, None);
+}
+
+/// The right fence is not enough for another worker, or when the request was taken back.
+pub async fn a_lease_is_handed_over_only_to_who_asks(store: &dyn LeaseStore) {
+    let lease = created(store, Lease { handoff_to: None, ..full("shardId-0") }).await;
+    let hand_over = |to| Change { hands_over: true, cooperates: true, ..take(to) };
+    assert_eq!(update(store, &lease, &hand_over("b")).await, conflict(&lease));
+    assert_eq!(ask(store, &lease, Some("b")).await, Outcome::Applied);
+    let asked = present(store, &lease.key).await;
+    assert_eq!(update(store, &lease, &hand_over("c")).await, conflict(&asked));
+    let checkpoint = Change { position: Some(sequence("7", 0)), ..hand_over("b") };
+    let there = applied(store, &asked, &checkpoint).await;
+    assert_eq!((there.owner, there.handoff_to), (Some(worker("b")), None));
+    assert_eq!(there.cooperator, Some(worker("b")));
+}
+
+/// Whoever takes it or frees it; and who takes without a word of it leaves the cooperator standing.
+pub async fn a_change_of_owner_ends_a_request(store: &dyn LeaseStore) {
+    let mut lease = created(store, full("shardId-0")).await;
+    let free = Change { owner: Some(None), ..Change::default() };
+    let cooperating = Change { cooperates: true, ..take("c") };
+    for (change, cooperator) in [(take("b"), "a"), (cooperating, "c"), (free, "c")] {
+        if lease.handoff_to.is_none() {
+            assert_eq!(ask(store, &lease, Some("z")).await, Outcome::Applied);
+            lease = present(store, &lease.key).await;
+        }
+        lease = applied(store, &lease, &change).await;
+        assert_eq!(lease.handoff_to, None, "after {change:?}");
+        assert_eq!(lease.cooperator, Some(worker(cooperator)), "after {change:?}");
+    }
 }
 
 /// A delete with the right fence deletes; a second one finds nothing.

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use kcl_core::WorkerId;
 use kcl_core::leasing::LeasingError;
 
 use self::error::store_error;
@@ -161,27 +162,11 @@ impl LeaseStore for DynamoStore {
         fence: &Fence,
         change: &Change,
     ) -> Result<Outcome, StoreError> {
-        let update = Update::new(fence, change);
-        let written = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key(item::KEY, item::text(key))
-            .condition_expression(update.condition.expression)
-            .update_expression(update.expression)
-            .set_expression_attribute_values(Some(update.condition.values))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match written {
-            Ok(_) => Ok(Outcome::Applied),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(found)) => {
-                    Ok(conflict(found.item()))
-                }
-                _ => Err(store_error("UpdateItem", error)),
-            },
-        }
+        self.send(key, Update::new(fence, change)).await
+    }
+
+    async fn ask(&self, seen: &Lease, to: Option<&WorkerId>) -> Result<Outcome, StoreError> {
+        self.send(&seen.key, Update::asking(seen, to)).await
     }
 
     async fn delete(&self, key: &LeaseKey, fence: &Fence) -> Result<Outcome, StoreError> {
@@ -203,6 +188,31 @@ impl LeaseStore for DynamoStore {
                     Ok(conflict(found.item()))
                 }
                 _ => Err(store_error("DeleteItem", error)),
+            },
+        }
+    }
+}
+
+impl DynamoStore {
+    async fn send(&self, key: &LeaseKey, update: Update) -> Result<Outcome, StoreError> {
+        let written = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(item::KEY, item::text(key))
+            .condition_expression(update.condition.expression)
+            .update_expression(update.expression)
+            .set_expression_attribute_values(Some(update.condition.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match written {
+            Ok(_) => Ok(Outcome::Applied),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(found)) => {
+                    Ok(conflict(found.item()))
+                }
+                _ => Err(store_error("UpdateItem", error)),
             },
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use kcl_core::WorkerId;
 use kcl_core::leasing::LeasingError;
 
 use super::{Change, Consistency, LeaseStore, Outcome, Scan, StoreError};
@@ -73,10 +74,22 @@ impl LeaseStore for MemoryStore {
         let Some(lease) = leases.get_mut(key) else {
             return Ok(Outcome::Missing);
         };
-        if lease.fence() != *fence {
+        if lease.fence() != *fence || !change.fits(lease) {
             return Ok(Outcome::Conflict(Some(Box::new(lease.clone()))));
         }
         *lease = change.apply_to(lease);
+        Ok(Outcome::Applied)
+    }
+
+    async fn ask(&self, seen: &Lease, to: Option<&WorkerId>) -> Result<Outcome, StoreError> {
+        let mut leases = self.leases();
+        let Some(lease) = leases.get_mut(&seen.key) else {
+            return Ok(Outcome::Missing);
+        };
+        if lease.fence() != seen.fence() || lease.handoff_to != seen.handoff_to {
+            return Ok(Outcome::Conflict(Some(Box::new(lease.clone()))));
+        }
+        lease.handoff_to = to.cloned();
         Ok(Outcome::Applied)
     }
 

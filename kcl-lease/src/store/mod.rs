@@ -54,8 +54,8 @@ pub trait LeaseStore: Send + Sync + fmt::Debug + 'static {
     /// See [`StoreErrorKind`].
     async fn create(&self, lease: &Lease) -> Result<bool, StoreError>;
 
-    /// Changes a lease, and counts its counter up by one, if counter and owner are still those of `fence`. Touches no
-    /// attribute that `change` does not name, known or foreign.
+    /// Changes a lease, and counts its counter up by one, if counter and owner are still those of `fence`; with
+    /// [`hands_over`](Change::hands_over) also only if the new owner is still the one that asks. Touches no attribute that `change` does not name, known or foreign.
     ///
     /// # Errors
     /// See [`StoreErrorKind`]. After an error that may have had effects, read the lease back before judging.
@@ -65,6 +65,14 @@ pub trait LeaseStore: Send + Sync + fmt::Debug + 'static {
         fence: &Fence,
         change: &Change,
     ) -> Result<Outcome, StoreError>;
+
+    /// Asks the owner of a lease for it, on behalf of this worker, or takes the request back (`None`): sets or removes
+    /// [`handoff_to`](Lease::handoff_to) if counter, owner and request are still those of `seen`. Changes nothing else, so that
+    /// the owner's next write still applies.
+    ///
+    /// # Errors
+    /// See [`StoreErrorKind`].
+    async fn ask(&self, seen: &Lease, to: Option<&WorkerId>) -> Result<Outcome, StoreError>;
 
     /// Deletes a lease if counter and owner are still those of `fence`.
     ///
@@ -110,8 +118,13 @@ pub struct Change {
     /// How much more than one the counter grows. Each process has a number of its own, and so knows its writes from those of
     /// another process with the same worker id, when the answer was lost.
     pub stride: u16,
-    /// The new owner; `Some(None)` frees the lease. A change to another worker counts `owner_switches` up.
+    /// The new owner; `Some(None)` frees the lease. A change to another worker counts `owner_switches` up. Any change ends a
+    /// request to hand over.
     pub owner: Option<Option<WorkerId>>,
+    /// With a new owner: it hands over on request, and is noted as [`cooperator`](Lease::cooperator).
+    pub cooperates: bool,
+    /// With a new owner: applies only if [`handoff_to`](Lease::handoff_to) names it.
+    pub hands_over: bool,
     /// The new checkpoint. Sets `owner_switches` to 0, and clears a pending checkpoint unless `pending` sets one.
     pub position: Option<Position>,
     /// A prepared checkpoint to announce.
@@ -121,6 +134,12 @@ pub struct Change {
 }
 
 impl Change {
+    /// Gives the lease up: to the worker that asks for it, or to nobody.
+    pub(crate) fn give_to(&mut self, asker: Option<&WorkerId>) {
+        self.owner = Some(asker.cloned());
+        (self.cooperates, self.hands_over) = (true, asker.is_some());
+    }
+
     /// The lease as this change leaves it.
     #[must_use]
     pub fn apply_to(&self, lease: &Lease) -> Lease {
@@ -131,6 +150,10 @@ impl Change {
         }
         if let Some(owner) = &self.owner {
             next.owner.clone_from(owner);
+            next.handoff_to = None;
+            if self.cooperates {
+                next.cooperator.clone_from(owner);
+            }
         }
         if let Some(position) = &self.position {
             next.position = position.clone();
@@ -145,6 +168,11 @@ impl Change {
             next.children.clone_from(children);
         }
         next
+    }
+
+    /// Whether it may apply to the lease as it is, beside the fence.
+    pub(crate) fn fits(&self, lease: &Lease) -> bool {
+        !self.hands_over || self.owner.as_ref() == Some(&lease.handoff_to)
     }
 
     /// What the counter grows by.

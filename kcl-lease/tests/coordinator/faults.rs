@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kcl_core::Clock;
 use kcl_core::leasing::LeasingError;
+use kcl_core::{Clock, WorkerId};
 use kcl_lease::store::{
     Change, Consistency, LeaseStore, MemoryStore, Outcome, Scan, StoreError, StoreErrorKind,
 };
@@ -212,6 +212,10 @@ impl LeaseStore for Faulty {
     ) -> Result<Outcome, StoreError> {
         let update = self.store.update(key, fence, change);
         self.call("UpdateItem", Some(key), Some(change), update).await
+    }
+
+    async fn ask(&self, seen: &Lease, to: Option<&WorkerId>) -> Result<Outcome, StoreError> {
+        self.call("Ask", Some(&seen.key), None, self.store.ask(seen, to)).await
     }
 
     async fn delete(&self, key: &LeaseKey, fence: &Fence) -> Result<Outcome, StoreError> {

@@ -5,6 +5,7 @@
 mod deletion;
 mod failing;
 mod faults;
+mod handoff;
 mod java;
 mod kinesis;
 mod listing;

@@ -138,6 +138,9 @@ async fn a_lease_that_expires_while_another_is_taken_is_taken_next() {
     let gone = world.worker("gone").await;
     world.until(SECOND, || gone.count() == 3).await;
     gone.crash();
+    let free = Change { owner: Some(None), ..Change::default() };
+    let last = world.lease(2).await;
+    world.store.plain().update(&last.key, &last.fence(), &free).await.unwrap();
     let heir = world.worker("heir").await;
     world.until(SECOND, || heir.shards() == [id(2)].into()).await; // its share, were the other one alive
     world.pass(SECOND).await;

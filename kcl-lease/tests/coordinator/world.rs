@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use kcl_core::leasing::{
-    Grant, LeaseControl, LeaseEvent, LeaseTiming, Leases, LeasingError, Member,
+    Grant, LeaseControl, LeaseEvent, LeaseTiming, Leases, LeasingError, Member, Release,
 };
 use kcl_core::metrics::{Metric, MetricKind, Metrics};
 use kcl_core::{Clock, Position, ShardId, StartFrom, Stream, StreamId, Tasks};
@@ -67,6 +67,8 @@ pub(crate) struct World {
     /// Further streams.
     pub(crate) more: Vec<(Stream, StartFrom)>,
     pub(crate) begun: Instant,
+    /// How long a consumer takes to drain what is wanted; `None` when it never does.
+    pub(crate) drain: Option<Duration>,
     /// What happened, one line each, with the time since the beginning.
     pub(crate) trace: Arc<Mutex<Vec<String>>>,
 }
@@ -83,6 +85,7 @@ impl World {
             timing: LeaseTiming::for_duration(DURATION),
             start: StartFrom::TrimHorizon,
             more: Vec::new(),
+            drain: Some(Duration::ZERO),
             trace,
         }
     }
@@ -163,13 +166,28 @@ impl World {
                         let (granted, world, who) = (granted.clone(), world.clone(), who.clone());
                         let (lost, token) =
                             (grant.lease.lost().clone(), grant.lease.fencing_token());
+                        let wanted = grant.lease.wanted().clone();
                         inner.spawn(async move {
-                            lost.cancelled().await;
-                            world.note(&who, &format!("lost {shard}"));
-                            let mut granted = granted.lock().unwrap();
-                            let now = granted.get(&shard);
-                            if now.is_some_and(|now| now.lease.fencing_token() == token) {
-                                granted.remove(&shard);
+                            let drained = async {
+                                wanted.cancelled().await;
+                                let Some(drain) = world.drain else { std::future::pending().await };
+                                world.pass(drain).await;
+                            };
+                            let how = tokio::select! {
+                                biased;
+                                () = lost.cancelled() => "lost",
+                                () = drained => "drained",
+                            };
+                            let grant = {
+                                let mut granted = granted.lock().unwrap();
+                                let now = granted.get(&shard);
+                                let same =
+                                    now.is_some_and(|now| now.lease.fencing_token() == token);
+                                same.then(|| granted.remove(&shard)).flatten()
+                            };
+                            world.note(&who, &format!("{how} {shard}"));
+                            if let Some(grant) = grant.filter(|_| how == "drained") {
+                                let _ = grant.lease.release(Release::Wanted).await;
                             }
                         });
                     }
@@ -255,7 +273,7 @@ impl Worker {
         ended
     }
 
-    pub(crate) async fn release(&self, n: u32, why: kcl_core::leasing::Release) {
+    pub(crate) async fn release(&self, n: u32, why: Release) {
         let grant = self.grant(n);
         grant.lease.release(why).await.unwrap();
         self.grants.lock().unwrap().remove(&key(n));

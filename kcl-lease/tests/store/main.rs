@@ -78,6 +78,8 @@ async fn attributes_of_others_survive_every_write() {
     let pending = PendingCheckpoint { position: Position::Latest, state: Some("note".into()) };
     let everything = Change {
         stride: 4_000,
+        cooperates: true,
+        hands_over: false,
         owner: Some(None),
         position: Some(Position::ShardEnd),
         pending: Some(pending),

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::kinesis::KinesisApi;
-use crate::leasing::{HeldLease, PendingCheckpoint};
+use crate::leasing::PendingCheckpoint;
 use crate::metrics::NoMetrics;
 use crate::retrieval::{Fetched, ReadError, ShardReader};
 use crate::{RawRecord, RecordProcessor, Stream, StreamAddress};
@@ -15,6 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Held {
     lost: CancellationToken,
+    wanted: CancellationToken,
     valid_until: Instant,
     notes: Notes,
 }
@@ -40,6 +41,10 @@ impl HeldLease for Held {
 
     fn lost(&self) -> &CancellationToken {
         &self.lost
+    }
+
+    fn wanted(&self) -> &CancellationToken {
+        &self.wanted
     }
 
     fn valid_until(&self) -> Instant {
@@ -164,6 +169,7 @@ fn consumer(records: u64, valid: u32, stop: &CancellationToken) -> (Consumer, No
         pending: None,
         lease: Arc::new(Held {
             lost: CancellationToken::new(),
+            wanted: CancellationToken::new(),
             valid_until: clock.now() + SECOND * valid + SECOND / 2,
             notes: notes.clone(),
         }),
@@ -203,6 +209,27 @@ async fn a_stop_past_the_validity_is_a_loss() {
         stop.cancel();
         consumer.run().await;
         assert_eq!(notes.all()[1..], *ending);
+    }
+}
+
+/// The running call ends and counts, and nothing is handed out after it.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_another_worker_wants_is_drained() {
+    let moments: [(u64, &[&str]); 3] = [
+        (0, &["initialize", "shutdown", "release Wanted"]),
+        (500, &["initialize", "shutdown", "release Wanted"]),
+        (1_500, &["initialize", "process", "advance 1", "shutdown", "release Wanted"]),
+    ];
+    for (after, expected) in moments {
+        let (mut consumer, notes, _tasks) = consumer(9, 5, &CancellationToken::new());
+        let wanted = consumer.context.lease.wanted().clone();
+        let asking = async {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            wanted.cancel();
+        };
+        let (finished, ()) = tokio::join!(consumer.run(), asking);
+        assert_eq!(finished.outcome, Outcome::Drained, "after {after} ms");
+        assert_eq!(notes.all(), expected, "after {after} ms");
     }
 }
 

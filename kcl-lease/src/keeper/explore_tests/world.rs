@@ -1,6 +1,6 @@
 //! A state of the small case, and its steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -238,6 +238,7 @@ impl World {
                 let (kind, claim) = match planned {
                     Move::Take(claim) => (1, claim),
                     Move::Steal(claim) => (2, claim),
+                    Move::Ask(claim) => (3, claim),
                 };
                 let number = u8::from(claim.lease.key == self.leases[1].key);
                 bytes.extend([kind, number, counted(claim.lease.counter, base(&claim.lease))]);
@@ -277,6 +278,7 @@ impl World {
             shunned: &none,
             waiting: &none,
             heirs: &none,
+            asked: &BTreeMap::new(),
             patience: 2 * worker.view.lease_duration(),
             max_leases: None,
         };
@@ -289,7 +291,7 @@ impl World {
         let me = self.workers[w].id.clone();
         let (claim, victim) = match &planned {
             Move::Take(claim) => (claim, claim.lease.owner.as_ref().filter(|owner| **owner == me)),
-            Move::Steal(claim) => (claim, claim.lease.owner.as_ref()),
+            Move::Ask(claim) | Move::Steal(claim) => (claim, claim.lease.owner.as_ref()),
         };
         let unended = |lease: &&Lease| claim.verify.contains(&lease.key) && !lease.has_ended();
         if let Some(parent) = self.leases.iter().find(unended).cloned() {

@@ -11,6 +11,7 @@ impl Clone for Machine<()> {
             asked: self.asked.clone(),
             pause: self.pause.clone(),
             answers: Vec::new(),
+            heir: self.heir.clone(),
             ..*self
         }
     }

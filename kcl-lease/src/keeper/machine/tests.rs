@@ -369,7 +369,9 @@ fn a_release_is_one_write_with_the_newest_watermark_and_leaving_moves_nothing() 
         let mut bench = Bench::new();
         bench.watermark = at(5);
         bench.machine.ask(Request::Free(freed), 1);
-        assert_eq!(bench.write(), Change { owner: Some(None), position, ..Change::default() });
+        let owner = Some(None);
+        let free = Change { owner, cooperates: true, position, ..Change::default() };
+        assert_eq!(bench.write(), free);
         bench.wrote(Err(StoreErrorKind::Unavailable));
         let expected = bench.write_expected();
         bench.read(Ok(Some(expected)));
@@ -400,4 +402,47 @@ fn a_scan_that_shows_another_owner_is_looked_into_at_once() {
         bench.wrote(Ok(outcome));
     }
     assert!(matches!(bench.step(), Step::Exit(Gone::Taken(_))));
+}
+
+/// By the consumer's release alone: what has failed for good, and what may still be at work, is freed.
+#[test]
+fn what_is_wanted_is_handed_over_by_the_release() {
+    let heir: WorkerId = "heir".parse().unwrap();
+    for (freed, hands_over) in [
+        (Freed::Released(Release::Wanted), true),
+        (Freed::Released(Release::Stopping), false),
+        (Freed::Released(Release::Halted), false),
+        (Freed::Left, false),
+    ] {
+        let mut bench = Bench::new();
+        bench.machine.wanted(heir.clone());
+        assert!(matches!(bench.step(), Step::Wait { .. }), "it is held as before");
+        bench.machine.ask(Request::Free(freed), 1);
+        let change = bench.write();
+        let owner = Some(hands_over.then(|| heir.clone()));
+        assert_eq!((&change.owner, change.hands_over), (&owner, hands_over), "{freed:?}");
+        bench.wrote(Err(StoreErrorKind::Unavailable));
+        let expected = bench.write_expected();
+        bench.read(Ok(Some(expected)));
+        assert_eq!(bench.step(), Step::Exit(Gone::Freed(freed)));
+        assert_eq!(bench.answers(), ["1 ok"]);
+    }
+}
+
+/// Without a request the condition fails though nobody has written: it goes to who asks now, or is free.
+#[test]
+fn a_request_that_was_taken_back_frees_the_lease() {
+    for other in [None, Some("other".parse::<WorkerId>().unwrap())] {
+        let mut bench = Bench::new();
+        bench.machine.wanted("heir".parse().unwrap());
+        bench.machine.ask(Request::Free(Freed::Released(Release::Wanted)), 1);
+        bench.write();
+        let seen = Lease { handoff_to: other.clone(), ..bench.machine.lease().clone() };
+        bench.wrote(Ok(Outcome::Conflict(Some(Box::new(seen)))));
+        let change = bench.write();
+        assert_eq!((change.owner, change.hands_over), (Some(other.clone()), other.is_some()));
+        bench.wrote(Ok(Outcome::Applied));
+        assert_eq!(bench.machine.lease().owner, other);
+        assert_eq!(bench.answers(), ["1 ok"]);
+    }
 }

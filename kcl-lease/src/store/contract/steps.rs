@@ -14,6 +14,7 @@ pub(super) fn random_change(rng: &mut fastrand::Rng) -> Change {
     if rng.u8(..3) == 0 {
         let owner = [None, Some("a"), Some("b")][rng.usize(..3)];
         change.owner = Some(owner.map(worker));
+        change.cooperates = rng.bool();
     }
     if rng.u8(..3) == 0 {
         let positions = [Position::Latest, sequence("5", 0), sequence("6", 2), Position::ShardEnd];
@@ -48,6 +49,8 @@ pub(super) fn full(id: &str) -> Lease {
         application_start: Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_100)),
         has_progressed: true,
         stream: "123456789012:orders:1700000000".parse().ok(),
+        cooperator: Some(worker("a")),
+        handoff_to: Some(worker("b")),
         ..Lease::new(key(id), Position::Latest)
     }
 }
@@ -99,6 +102,10 @@ pub(super) async fn present(store: &dyn LeaseStore, key: &LeaseKey) -> Lease {
 
 pub(super) async fn update(store: &dyn LeaseStore, seen: &Lease, change: &Change) -> Outcome {
     store.update(&seen.key, &seen.fence(), change).await.expect("update")
+}
+
+pub(super) async fn ask(store: &dyn LeaseStore, seen: &Lease, to: Option<&str>) -> Outcome {
+    store.ask(seen, to.map(worker).as_ref()).await.expect("ask")
 }
 
 pub(super) async fn delete(store: &dyn LeaseStore, seen: &Lease) -> Outcome {

@@ -4,17 +4,19 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::Fence;
+use kcl_core::WorkerId;
+
 use crate::item::{
-    CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COUNTER, HAS_PROGRESSED, OWNER, OWNER_SWITCHES, PENDING,
-    PENDING_STATE, PENDING_SUB, bytes, number, position, shards, text,
+    CHECKPOINT, CHECKPOINT_SUB, CHILDREN, COOPERATOR, COUNTER, HANDOFF_TO, HAS_PROGRESSED, OWNER,
+    OWNER_SWITCHES, PENDING, PENDING_STATE, PENDING_SUB, bytes, number, position, shards, text,
 };
 use crate::store::Change;
+use crate::{Fence, Lease};
 
 /// That nobody has written since; with the values that it compares with.
 #[derive(Debug)]
 pub(super) struct Condition {
-    pub(super) expression: &'static str,
+    pub(super) expression: String,
     pub(super) values: HashMap<String, AttributeValue>,
 }
 
@@ -28,7 +30,19 @@ impl Condition {
             }
             None => "leaseCounter = :seen AND attribute_not_exists(leaseOwner)",
         };
-        Self { expression, values }
+        Self { expression: expression.to_owned(), values }
+    }
+
+    /// And that this is who asks for the lease.
+    fn asked_by(mut self, asker: Option<&WorkerId>) -> Self {
+        match asker {
+            Some(asker) => {
+                self.values.insert(":asker".to_owned(), text(asker));
+                self.expression += " AND handoffTo = :asker";
+            }
+            None => self.expression += " AND attribute_not_exists(handoffTo)",
+        }
+        self
     }
 }
 
@@ -47,6 +61,12 @@ impl Update {
             Some(Some(worker)) => actions.set(OWNER, text(worker)),
             Some(None) => actions.remove(OWNER),
             None => {}
+        }
+        if let Some(owner) = &change.owner {
+            actions.remove(HANDOFF_TO);
+            if change.cooperates {
+                actions.set_or_remove(COOPERATOR, owner.as_ref().map(text));
+            }
         }
         if let Some(at) = &change.position {
             let (checkpoint, sub) = position(at);
@@ -72,7 +92,23 @@ impl Update {
         if let Some(children) = &change.children {
             actions.set_or_remove(CHILDREN, shards(children));
         }
-        let mut condition = Condition::new(fence);
+        let heir = change.owner.as_ref().filter(|_| change.hands_over);
+        let condition = Condition::new(fence);
+        let condition = match heir {
+            Some(heir) => condition.asked_by(heir.as_ref()),
+            None => condition,
+        };
+        Self::of(condition, actions)
+    }
+
+    /// Sets or removes who asks for the lease, and nothing else.
+    pub(super) fn asking(seen: &Lease, to: Option<&WorkerId>) -> Self {
+        let mut actions = Actions::default();
+        actions.set_or_remove(HANDOFF_TO, to.map(text));
+        Self::of(Condition::new(&seen.fence()).asked_by(seen.handoff_to.as_ref()), actions)
+    }
+
+    fn of(mut condition: Condition, actions: Actions) -> Self {
         let expression = actions.expression();
         condition.values.extend(actions.values);
         Self { condition, expression }
@@ -110,14 +146,11 @@ impl Actions {
     }
 
     fn expression(&self) -> String {
-        let mut expression = format!("SET {}", self.set.join(", "));
-        if !self.remove.is_empty() {
-            expression += &format!(" REMOVE {}", self.remove.join(", "));
-        }
-        if !self.add.is_empty() {
-            expression += &format!(" ADD {}", self.add.join(", "));
-        }
-        expression
+        let remove: Vec<String> = self.remove.iter().map(|name| (*name).to_owned()).collect();
+        let clauses = [("SET", &self.set), ("REMOVE", &remove), ("ADD", &self.add)];
+        let clauses = clauses.into_iter().filter(|(_, actions)| !actions.is_empty());
+        let clauses = clauses.map(|(word, actions)| format!("{word} {}", actions.join(", ")));
+        clauses.collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -159,7 +192,7 @@ mod tests {
     fn a_take_counts_a_switch_only_from_another_worker() {
         let take = |by| Change { owner: Some(Some(worker(by))), ..Change::default() };
         let free = Fence { counter: 7, owner: None };
-        let plain = "SET leaseCounter = :leaseCounter, leaseOwner = :leaseOwner";
+        let plain = "SET leaseCounter = :leaseCounter, leaseOwner = :leaseOwner REMOVE handoffTo";
         assert_eq!(update(&free, &take("b")).0, plain);
         assert_eq!(update(&held_by_a(), &take("a")).0, plain);
         assert_eq!(
@@ -182,8 +215,39 @@ mod tests {
              checkpointSubSequenceNumber = :checkpointSubSequenceNumber, \
              ownerSwitchesSinceCheckpoint = :ownerSwitchesSinceCheckpoint, \
              hasProgressed = :hasProgressed \
-             REMOVE leaseOwner, pendingCheckpoint, pendingCheckpointSubSequenceNumber, \
+             REMOVE leaseOwner, handoffTo, pendingCheckpoint, pendingCheckpointSubSequenceNumber, \
              pendingCheckpointState"
+        );
+    }
+
+    #[test]
+    fn a_request_writes_itself_and_nothing_else() {
+        let free = Lease { owner: Some(worker("a")), ..crate::testing::lease("s", "a", 7) };
+        let asked = Lease { handoff_to: Some(worker("b")), ..free.clone() };
+        let held = "leaseCounter = :seen AND leaseOwner = :holder";
+        let asks = Update::asking(&free, Some(&worker("b")));
+        assert_eq!(asks.expression, "SET handoffTo = :handoffTo");
+        let unasked = format!("{held} AND attribute_not_exists(handoffTo)");
+        assert_eq!(asks.condition.expression, unasked);
+        let withdraws = Update::asking(&asked, None);
+        assert_eq!(withdraws.expression, "REMOVE handoffTo");
+        assert_eq!(withdraws.condition.expression, format!("{held} AND handoffTo = :asker"));
+        assert_eq!(withdraws.condition.values[":asker"], text("b"));
+    }
+
+    #[test]
+    fn a_lease_is_handed_over_only_to_who_asks() {
+        let owner = Some(Some(worker("b")));
+        let change = Change { owner, cooperates: true, hands_over: true, ..Change::default() };
+        let update = Update::new(&held_by_a(), &change);
+        assert_eq!(
+            update.condition.expression,
+            "leaseCounter = :seen AND leaseOwner = :holder AND handoffTo = :asker"
+        );
+        assert_eq!(
+            update.expression,
+            "SET leaseCounter = :leaseCounter, leaseOwner = :leaseOwner, cooperator = :cooperator \
+             REMOVE handoffTo ADD ownerSwitchesSinceCheckpoint :ownerSwitchesSinceCheckpoint"
         );
     }
 

@@ -74,7 +74,13 @@ impl OneLease {
                 position: state.position.clone(),
                 started_at: None,
                 pending: state.pending.clone(),
-                lease: Arc::new(Held { place, token, lost, clock }),
+                lease: Arc::new(Held {
+                    place,
+                    token,
+                    lost,
+                    wanted: CancellationToken::new(),
+                    clock,
+                }),
             };
             (events, grant)
         };
@@ -112,6 +118,7 @@ struct Held {
     place: OneLease,
     token: u64,
     lost: CancellationToken,
+    wanted: CancellationToken,
     clock: Clock,
 }
 
@@ -135,6 +142,10 @@ impl HeldLease for Held {
 
     fn lost(&self) -> &CancellationToken {
         &self.lost
+    }
+
+    fn wanted(&self) -> &CancellationToken {
+        &self.wanted
     }
 
     fn valid_until(&self) -> Instant {

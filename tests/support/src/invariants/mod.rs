@@ -37,6 +37,7 @@ mod s22_true_stop;
 mod s23_durable_progress;
 mod s24_take_is_used;
 mod s25_passed;
+mod s26_handover;
 mod s2_own_work;
 mod s3_monotone;
 mod s4_fenced;
@@ -87,7 +88,7 @@ impl fmt::Display for Violation {
 
 type Check = fn(&History) -> Vec<Violation>;
 
-const ALL: [Check; 35] = [
+const ALL: [Check; 36] = [
     s1_no_gap::check,
     s2_own_work::check,
     s3_monotone::check,
@@ -112,6 +113,7 @@ const ALL: [Check; 35] = [
     s23_durable_progress::check,
     s24_take_is_used::check,
     s25_passed::check,
+    s26_handover::check,
     l1_crash::check,
     l2_no_leader::check,
     l3_children::check,

@@ -1,4 +1,4 @@
-//! S15, a planned move repeats nothing: what a worker did before it freed a shard in order is not handed out again, unless an
+//! S15, a planned move repeats nothing: what a worker did before it freed or handed over a shard in order is not handed out again, unless an
 //! operator sets the lease back or deletes it, or one of the same lineage when its own was cleaned up. (Where processors checkpoint by themselves it is theirs to do so when asked to stop.)
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             What::Done(life, _, last) => {
                 reached.insert((shard, *life), last);
             }
-            What::Process(life, Turn::DrainedIt) => {
+            What::Process(life, Turn::DrainedIt | Turn::HandedItOver) => {
                 let position = reached.remove(&(shard, *life));
                 // Set back between its last write and this word of it.
                 let position = position.filter(|_| !set_back.contains(shard));

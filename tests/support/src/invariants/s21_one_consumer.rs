@@ -38,7 +38,12 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             }
             What::Process(
                 life,
-                Turn::EndedIt | Turn::DrainedIt | Turn::LostIt | Turn::HaltedIt | Turn::AbandonedIt,
+                Turn::EndedIt
+                | Turn::DrainedIt
+                | Turn::HandedItOver
+                | Turn::LostIt
+                | Turn::HaltedIt
+                | Turn::AbandonedIt,
             ) => {
                 uses.insert((shard, *life), Use::Idle(None, 0));
             }

@@ -43,6 +43,8 @@ struct Stops<'a> {
     lost: BTreeMap<Life, &'a ShardId>,
     /// Who was granted the shard since it took it.
     granted: BTreeSet<(&'a ShardId, Life)>,
+    /// What a process has asked its owner for.
+    wanted: BTreeSet<(&'a ShardId, Life)>,
     /// The leases that have not ended, with their last writer.
     leases: BTreeMap<&'a ShardId, (&'a Lease, Option<Life>)>,
     violations: Vec<Violation>,
@@ -63,6 +65,9 @@ impl<'a> Stops<'a> {
                 self.done.insert((shard, *life), position.clone());
                 self.freed.remove(&(shard, *life));
                 self.granted.insert((shard, *life));
+            }
+            (Some(shard), What::Asked(Some(life), Some(_))) => {
+                self.wanted.insert((shard, *life));
             }
             (Some(shard), What::Done(life, _, last)) => {
                 self.done.insert((shard, *life), last.clone());
@@ -125,7 +130,9 @@ impl<'a> Stops<'a> {
         let (Some(life), Some(after)) = (write.by, &write.after) else { return };
         let owner = |lease: Option<&Lease>| lease.and_then(|lease| lease.owner.clone());
         let (before, owned) = (owner(write.before.as_ref()), owner(Some(after)));
-        if owned.is_none() {
+        let gives = before.as_ref().is_some_and(|before| life.is(before))
+            && owned.as_ref().is_some_and(|owned| !life.is(owned));
+        if owned.is_none() || gives {
             self.freed.insert((shard, life), after.position.clone());
         }
         let takes = owned.is_some_and(|owner| life.is(&owner) && before.as_ref() != Some(&owner));
@@ -149,6 +156,11 @@ impl<'a> Stops<'a> {
         }
         for (shard, (lease, by)) in &self.leases {
             let is_its = lease.owner.as_ref().is_some_and(|owner| life.is(owner));
+            // Not to an earlier process of its id.
+            let given = by.is_some_and(|by| by.worker != life.worker);
+            if is_its && given && self.wanted.contains(&(*shard, life)) {
+                wrong(format!("stopped clean, but shard {} was handed to it", short(shard)));
+            }
             // A take whose answer never came is nothing that it could know of.
             if is_its && *by == Some(life) && self.granted.contains(&(*shard, life)) {
                 wrong(format!("stopped clean, but still owns shard {}", short(shard)));
@@ -159,7 +171,7 @@ impl<'a> Stops<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ANA, Made, at, lease, made};
+    use super::super::testing::{ANA, BOB, Made, at, lease, made};
     use super::*;
 
     /// Ana reads, does a record, and is asked to stop.
@@ -176,6 +188,21 @@ mod tests {
 
     fn drains(made: Made) -> Made {
         made.on(0, What::Process(ANA, Turn::DrainedIt)).then(What::Finished(ANA, "clean".into()))
+    }
+
+    #[test]
+    fn a_lease_that_comes_to_who_has_stopped_is_seen() {
+        let horizon = || Position::TrimHorizon;
+        let asked = |wants: bool| {
+            let begun = made().then(What::Process(BOB, Turn::Starts)).taken(ANA);
+            let to = lease(Some(BOB), 0, horizon()).owner;
+            let begun = if wants { begun.on(0, What::Asked(Some(BOB), to)) } else { begun };
+            let begun = begun.then(What::Process(BOB, Turn::IsAskedToStop));
+            let (before, after) = (lease(Some(ANA), 1, horizon()), lease(Some(BOB), 2, horizon()));
+            begun.wrote(ANA, Some(before), Some(after)).then(What::Finished(BOB, "clean".into()))
+        };
+        assert_eq!(check(&asked(true).history).len(), 1);
+        assert_eq!(check(&asked(false).history), []);
     }
 
     #[test]

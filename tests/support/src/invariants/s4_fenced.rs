@@ -30,7 +30,8 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         }
         if write.after.as_ref().is_some_and(|after| owns(after, by)) {
             holders.insert(shard, by);
-        } else if write.after.as_ref().is_none_or(|after| after.owner.is_none()) {
+        } else {
+            // Free, or another's, of whichever process that is.
             holders.remove(shard);
         }
     }

@@ -20,7 +20,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         match &event.what {
             What::Wrote(write) => {
                 if let (Some(life), Some(after)) = (write.by, &write.after)
-                    && after.owner.is_some()
+                    && after.owner.as_ref().is_some_and(|owner| life.is(owner))
                 {
                     let until = valid.entry((shard, life)).or_default();
                     *until = (*until).max(write.issued + valid_for);

@@ -413,6 +413,7 @@ fn observe(world: &World, life: Life, gauges: &Gauges, event: &WorkerEvent) {
         }
         WorkerEvent::Ended(shard) => turn(shard, Turn::EndedIt),
         WorkerEvent::Drained(shard) => turn(shard, Turn::DrainedIt),
+        WorkerEvent::HandedOver(shard) => turn(shard, Turn::HandedItOver),
         WorkerEvent::Lost(shard) => turn(shard, Turn::LostIt),
         WorkerEvent::Halted { shard, .. } => turn(shard, Turn::HaltedIt),
         WorkerEvent::Abandoned(shard) => turn(shard, Turn::AbandonedIt),

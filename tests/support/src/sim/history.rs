@@ -89,6 +89,8 @@ pub enum What {
     Holds(Life, usize),
     /// The lease was written.
     Wrote(Box<Write>),
+    /// The owner of the lease was asked to hand it over to this worker, or the request was taken back.
+    Asked(Option<Life>, Option<WorkerId>),
     /// A conditional write was refused.
     Refused(Life),
     /// A service refused a request as malformed, or a write left something that is no lease.
@@ -134,6 +136,8 @@ pub enum Turn {
     EndedIt,
     /// It freed the shard in order.
     DrainedIt,
+    /// It drained the shard because another worker had asked for it.
+    HandedItOver,
     /// It lost the shard.
     LostIt,
     /// It gave the shard up.
@@ -179,6 +183,22 @@ pub struct Terms {
     pub budget: usize,
     /// Some workers may hold one lease only.
     pub limited: bool,
+}
+
+impl Write {
+    /// What it was: a request changes nothing else.
+    pub(crate) fn into_what(self) -> What {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after))
+                if before != after
+                    && *after
+                        == (Lease { handoff_to: after.handoff_to.clone(), ..before.clone() }) =>
+            {
+                What::Asked(self.by, after.handoff_to.clone())
+            }
+            _ => What::Wrote(Box::new(self)),
+        }
+    }
 }
 
 impl History {

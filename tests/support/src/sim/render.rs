@@ -114,6 +114,13 @@ fn describe(what: &What, name: &dyn Fn(&Position) -> String) -> String {
             let (before, after) = (lease(&write.before), lease(&write.after));
             format!("{by} wrote {before} -> {after}, sent {:.3}", write.issued.as_secs_f64())
         }
+        What::Asked(by, to) => {
+            let by = by.map_or_else(|| "operator".into(), |life| life.to_string());
+            match to {
+                Some(to) => format!("{by} asks for it for {to}"),
+                None => format!("{by} takes a request back"),
+            }
+        }
         What::Refused(life) => format!("{life} write refused"),
         What::Malformed(life, what) => format!("{life} malformed: {what}"),
         What::Fault(life, fault) => format!("{life} fault: {fault}"),
@@ -139,6 +146,7 @@ fn words(turn: Turn) -> &'static str {
         Turn::IsAskedToStop => "is asked to stop",
         Turn::EndedIt => "ended it",
         Turn::DrainedIt => "drained it",
+        Turn::HandedItOver => "handed it over",
         Turn::LostIt => "lost it",
         Turn::HaltedIt => "halted it",
         Turn::AbandonedIt => "abandoned it",

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kcl_core::WorkerId;
 use kcl_core::leasing::LeasingError;
 use kcl_lease::store::{
     Change, Consistency, LeaseStore, MemoryStore, Outcome, Scan, StoreError, StoreErrorKind,
@@ -35,6 +36,8 @@ const VERSIONS: usize = 12;
 pub(crate) enum Request {
     Create(Lease),
     Update(LeaseKey, Fence, Change),
+    /// As seen, on whose behalf.
+    Ask(Box<Lease>, Option<WorkerId>),
     Delete(LeaseKey, Fence),
     /// Whatever was there; what no worker may do.
     Put(Box<Lease>),
@@ -59,7 +62,7 @@ impl MemoryTable {
     ) -> Result<Outcome, StoreError> {
         let key = match request {
             Request::Create(lease) => &lease.key,
-            Request::Put(lease) => &lease.key,
+            Request::Put(lease) | Request::Ask(lease, _) => &lease.key,
             Request::Update(key, ..) | Request::Delete(key, _) => key,
         };
         let before = self.now.read(key).await?;
@@ -71,6 +74,7 @@ impl MemoryTable {
             Request::Update(key, fence, change) => {
                 (self.now.update(key, fence, change).await?, Some(fence.clone()))
             }
+            Request::Ask(seen, to) => (self.now.ask(seen, to.as_ref()).await?, Some(seen.fence())),
             Request::Delete(key, fence) => {
                 (self.now.delete(key, fence).await?, Some(fence.clone()))
             }
@@ -86,7 +90,7 @@ impl MemoryTable {
         if outcome == Outcome::Applied {
             self.keep(key, world.log.elapsed(), after.clone());
             let write = Write { by, issued, expected, before, after };
-            world.log.on(key.shard(), What::Wrote(Box::new(write)));
+            world.log.on(key.shard(), write.into_what());
         } else if let Some(life) = by {
             world.log.on(key.shard(), What::Refused(life));
         }
@@ -235,6 +239,11 @@ impl LeaseStore for SimStore {
         change: &Change,
     ) -> Result<Outcome, StoreError> {
         let request = Request::Update(key.clone(), fence.clone(), change.clone());
+        self.write("UpdateItem", request).await
+    }
+
+    async fn ask(&self, seen: &Lease, to: Option<&WorkerId>) -> Result<Outcome, StoreError> {
+        let request = Request::Ask(Box::new(seen.clone()), to.cloned());
         self.write("UpdateItem", request).await
     }
 

@@ -10,7 +10,7 @@ use kcl_lease::{Fence, Lease, LeaseKey};
 use serde_json::{Value, json};
 
 /// Every attribute, with its DynamoDB type.
-const ATTRIBUTES: [(&str, &str); 16] = [
+const ATTRIBUTES: [(&str, &str); 18] = [
     ("leaseKey", "S"),
     ("leaseOwner", "S"),
     ("leaseCounter", "N"),
@@ -27,6 +27,8 @@ const ATTRIBUTES: [(&str, &str); 16] = [
     ("applicationStartTimestamp", "N"),
     ("hasProgressed", "BOOL"),
     ("streamIdentifier", "S"),
+    ("cooperator", "S"),
+    ("handoffTo", "S"),
 ];
 
 /// The lease that an item is, or why it is none.
@@ -57,8 +59,13 @@ pub(super) fn lease(item: &Value) -> Result<Lease, String> {
         LeaseKey::single(shard(text("leaseKey").unwrap_or_default())?),
         position("checkpoint", "checkpointSubSequenceNumber")?.ok_or("checkpoint is missing")?,
     );
-    let owner = text("leaseOwner").map(WorkerId::new).transpose();
-    lease.owner = owner.map_err(|_| "leaseOwner is no worker id")?;
+    let worker = |name: &str| {
+        let worker = text(name).map(WorkerId::new).transpose();
+        worker.map_err(|_| format!("{name} is no worker id"))
+    };
+    lease.owner = worker("leaseOwner")?;
+    lease.cooperator = worker("cooperator")?;
+    lease.handoff_to = worker("handoffTo")?;
     lease.counter = need("leaseCounter")?;
     lease.owner_switches = need("ownerSwitchesSinceCheckpoint")?;
     lease.pending = position("pendingCheckpoint", "pendingCheckpointSubSequenceNumber")?

@@ -135,7 +135,7 @@ impl Wire {
         if versions.len() > VERSIONS {
             versions.remove(0);
         }
-        world.log.on(&shard, What::Wrote(Box::new(write)));
+        world.log.on(&shard, write.into_what());
     }
 
     fn read(&self, key: &str) -> Option<Value> {
