@@ -111,6 +111,7 @@ impl Coordinator {
             pending: lease.pending.clone(),
             lease: held,
         };
+        self.handoffs.forget(&lease.key);
         self.held.insert(lease.key.clone(), keeper);
         self.view.observe(lease, self.member.clock.now());
         self.count_held();

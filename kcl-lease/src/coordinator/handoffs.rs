@@ -128,9 +128,16 @@ impl Coordinator {
     }
 
     async fn withdraw(&mut self, keys: Vec<LeaseKey>) -> usize {
-        let taker = self.taker.clone();
-        let held = |key: &LeaseKey| self.held.contains_key(key);
-        let keys = keys.into_iter().filter(|key| !held(key)).collect::<Vec<_>>();
+        let (taker, now) = (self.taker.clone(), self.member.clock.now());
+        // What has come and is read is no request any more, and must not be freed.
+        self.handoffs.0.retain(|key, _| !self.held.contains_key(key));
+        let keys = keys.into_iter().filter(|key| self.handoffs.0.contains_key(key));
+        let keys: Vec<_> = keys.collect();
+        for key in &keys {
+            if let Some(asked) = self.handoffs.0.get_mut(key) {
+                asked.looked = now;
+            }
+        }
         let withdrawn = stream::iter(keys).map(|key| {
             let taker = taker.clone();
             async move { (taker.withdraw(&key).await, key) }

@@ -288,3 +288,17 @@ async fn a_restart_of_the_owner_ends_a_request() {
     world.pass(DURATION).await;
     assert_eq!(after.count(), 2);
 }
+
+/// What has come is no longer waited for: the worker that stops then neither frees it while it is read, nor looks for it without
+/// end (seed 1320).
+#[tokio::test(start_paused = true)]
+async fn what_came_before_a_stop_is_kept_until_the_worker_leaves() {
+    let world = World::new(2);
+    let _a = held_by_a(&world).await;
+    let b = world.worker("b").await;
+    world.until(DURATION, || b.count() == 1).await;
+    b.control.stop_taking();
+    world.pass(2 * DURATION).await;
+    assert_eq!(b.count(), 1, "{:#?}", world.trace());
+    assert_eq!(b.control.leave(world.clock.now() + SECOND).await, 0);
+}
