@@ -14,8 +14,8 @@ use crate::world::{DURATION, Worker, World, at, key};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn id(worker: &str) -> Option<WorkerId> {
-    Some(worker.parse().unwrap())
+fn id(worker: &str) -> WorkerId {
+    worker.parse().unwrap()
 }
 
 /// A world of two leases, both held by this worker, which has done something of each that is not durable.
@@ -44,7 +44,10 @@ async fn a_handover_repeats_nothing() {
     let shard = moved(&b);
     assert_eq!(b.grant(shard).position, at(7));
     let lease = world.lease(shard).await;
-    assert_eq!((lease.owner, lease.cooperator, lease.handoff_to), (id("b"), id("b"), None));
+    assert_eq!(
+        (lease.owner, lease.cooperator, lease.handoff_to),
+        (Some(id("b")), Some(id("b")), None)
+    );
     // Never in the hands of both, and never without an owner.
     let trace = world.trace();
     let place = |what: String| trace.iter().position(|line| line.contains(&what)).unwrap();
@@ -78,12 +81,12 @@ async fn an_owner_that_does_not_react_is_stolen_from_at_the_deadline() {
 /// Java renews and knows nothing of requests; what it took from one of ours still carries that one's word.
 #[tokio::test(start_paused = true)]
 async fn a_java_owner_is_stolen_from_at_once() {
-    for cooperator in [None, id("z")] {
+    for cooperator in [None, Some(id("z"))] {
         let world = World::new(2);
         for n in [0, 1] {
             let new = Lease::new(key(n), Position::TrimHorizon);
             let cooperator = cooperator.clone();
-            let lease = Lease { owner: id("java"), counter: 1, cooperator, ..new };
+            let lease = Lease { owner: Some(id("java")), counter: 1, cooperator, ..new };
             assert!(world.store.plain().create(&lease).await.unwrap());
         }
         let b = world.worker("b").await;
@@ -142,7 +145,7 @@ async fn a_taker_that_stops_wants_nothing_more() {
         // What it has drained already is free, and soon its own again.
         world.pass(DURATION).await;
         assert_eq!(a.count(), 2, "{:#?}", world.trace());
-        assert!(world.leases().await.iter().all(|lease| lease.owner == id("a")));
+        assert!(world.leases().await.iter().all(|lease| lease.owner == Some(id("a"))));
     }
 }
 
@@ -207,7 +210,7 @@ async fn unclear_answers_of_the_transfer() {
 /// An owner that has drained for a request that was taken back, or that another one has made since.
 #[tokio::test(start_paused = true)]
 async fn what_nobody_asks_for_any_more_is_freed() {
-    for other in [None, id("c")] {
+    for other in [None, Some(id("c"))] {
         let mut world = World::new(1);
         world.drain = Some(SECOND);
         let a = world.worker("a").await;
@@ -215,7 +218,7 @@ async fn what_nobody_asks_for_any_more_is_freed() {
         a.grant(0).lease.advance(at(7));
         let plain = world.store.plain();
         let seen = world.lease(0).await;
-        assert_eq!(plain.ask(&seen, id("b").as_ref()).await.unwrap(), Outcome::Applied);
+        assert_eq!(plain.ask(&seen, Some(&id("b"))).await.unwrap(), Outcome::Applied);
         let first = Arc::new(AtomicBool::new(true));
         let owner = other.clone();
         // Just before the write that hands it over.
@@ -280,7 +283,7 @@ async fn a_restart_of_the_owner_ends_a_request() {
     let a = held_by_a(&world).await;
     let seen = world.lease(0).await;
     let plain = world.store.plain();
-    assert_eq!(plain.ask(&seen, id("gone").as_ref()).await.unwrap(), Outcome::Applied);
+    assert_eq!(plain.ask(&seen, Some(&id("gone"))).await.unwrap(), Outcome::Applied);
     a.crash();
     let after = world.worker("a").await;
     world.until(SECOND, || after.count() == 2).await;
