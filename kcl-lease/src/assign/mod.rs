@@ -15,7 +15,7 @@
 //!    the conditional write leaves it no poorer than one of them would have.
 //!
 //!    A worker that hands over on request is asked for them ([`Move::Ask`]): what was asked for counts as this worker's, and
-//!    is taken when it has not come in time. What another worker has asked for counts as that worker's, and is left alone.
+//!    is taken when it has not come in time. What another worker has asked for is left alone, and counts for nobody.
 //!
 //! A lease is startable once every parent's lease has ended or is gone for good (where the Java KCL takes it and lets it block). A
 //! difference of one never moves a lease, so a balanced fleet stands still, also beside Java 2.x workers, who do not steal
@@ -213,8 +213,8 @@ impl<'a> Board<'a> {
         match (deadline, asker) {
             (Some(deadline), _) if now < *deadline => self.coming += 1,
             (None, Some(asker)) => {
+                // Not its owner's any more, and not yet the other's: only what a worker has can be spared.
                 self.workers.insert(asker);
-                self.loads.entry(asker).or_default().leases += 1;
             }
             (deadline, _) => {
                 let load = self.loads.entry(owner).or_default();
