@@ -36,9 +36,15 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         match (&event.shard, &event.what) {
             (_, What::Stopping) => return violations,
             // Whatever goes wrong with its calls costs time.
-            (_, What::Fault(life, word)) if *word != "store fails after the effect" => {
-                waiting.retain(|_, taken| taken.life != *life);
-                faults.insert(*life, event.at);
+            (_, What::Fault(life, word)) => {
+                let is_lost_answer = *word == "store fails after the effect";
+                // That of the take itself is no excuse; of the read that follows it is.
+                waiting.retain(|_, taken| {
+                    taken.life != *life || (is_lost_answer && taken.event.at >= event.at)
+                });
+                if !is_lost_answer {
+                    faults.insert(*life, event.at);
+                }
             }
             (None, What::Process(life, turn)) => {
                 waiting.retain(|_, taken| taken.life != *life);
