@@ -22,6 +22,9 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         if let What::Process(life, turn @ (Turn::Stalls | Turn::Resumes)) = event.what {
             stalls.entry(life).or_default().follow(turn, event.at);
         }
+        if let (Some(shard), What::Asked(_, Some(worker))) = (&event.shard, &event.what) {
+            owners.asked.push((event.at, shard, worker));
+        }
         let (Some(shard), What::Wrote(write)) = (&event.shard, &event.what) else { continue };
         let last = written.insert(shard, event.at);
         if let (Some((taker, victim)), Some(last)) = (moves(write), last)
@@ -77,6 +80,8 @@ type Holder<'a> = (&'a WorkerId, Option<Life>);
 #[derive(Debug, Default)]
 struct Owners<'a> {
     changes: Vec<(Duration, &'a ShardId, Option<Holder<'a>>)>,
+    /// What a worker has asked for counts as its own.
+    asked: Vec<(Duration, &'a ShardId, &'a WorkerId)>,
 }
 
 impl<'a> Owners<'a> {
@@ -116,6 +121,8 @@ impl<'a> Owners<'a> {
             };
         }
         look(&now, self.changes.last().map_or(from, |(at, ..)| *at));
+        let asked = self.asked.iter().filter(|(at, _, by)| *by == victim && *at + duration >= from);
+        theirs.extend(asked.map(|(_, shard, _)| *shard));
         (theirs.len(), least)
     }
 }
