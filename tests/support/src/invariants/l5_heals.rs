@@ -2,10 +2,9 @@
 //! open one owned within the bound (and the time that Kinesis needs to
 //! hand out what has gathered), without a hand from outside; after a plain outage of one service, within seconds.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Violation, left_after, settle, trials, undone};
+use super::{Violation, left_after, reading, trials, undone};
 use crate::sim::history::{History, What};
 use crate::sim::schedule::Trial;
 
@@ -18,11 +17,13 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         let (Trial::StoreOutage(span) | Trial::KinesisOutage(span)) = tried.trial else {
             continue;
         };
-        let begun = history.events[tried.from - 1].at;
-        let left = left_after(tried.events, begun + span + AFTER_OUTAGE, AFTER_OUTAGE, |_| true);
+        let over = history.events[tried.from - 1].at + span;
+        let before = tried.events.iter().take_while(|event| event.at <= over);
+        let bound = AFTER_OUTAGE + reading(before, history.terms.page);
+        let left = left_after(tried.events, over + bound, bound, |_| true);
         if let Some((shard, put)) = left {
             let what = format!(
-                "put at {:.3} s on shard {shard}, not done {AFTER_OUTAGE:?} after an outage of {span:?}",
+                "put at {:.3} s on shard {shard}, not done {bound:?} after an outage of {span:?}",
                 put.as_secs_f64()
             );
             violations.push(Violation::new("L5", Some(&history.events[tried.from - 1]), what));
@@ -35,7 +36,8 @@ fn heals(history: &History) -> Vec<Violation> {
     let Some(healed) = history.first(|what| matches!(what, What::Healed)) else {
         return Vec::new();
     };
-    let longest = history.terms.heal_bound + reading(history);
+    let before = history.events.iter().take_while(|event| !matches!(event.what, What::Healed));
+    let longest = history.terms.heal_bound + reading(before, history.terms.page);
     let bound = longest.as_secs();
     match history.first(|what| matches!(what, What::Drained)) {
         Some(drained) if drained - healed <= longest => Vec::new(),
@@ -49,27 +51,6 @@ fn heals(history: &History) -> Vec<Violation> {
             vec![Violation::new("L5", None, what)]
         }
     }
-}
-
-/// How long it takes, by Kinesis's five calls a second, to read what waits in one shard when healing begins.
-fn reading(history: &History) -> Duration {
-    let mut waiting = BTreeSet::new();
-    for event in history.events.iter().take_while(|event| !matches!(event.what, What::Healed)) {
-        let Some(shard) = &event.shard else { continue };
-        match &event.what {
-            What::Put(put) => {
-                waiting.insert((shard, &put.position));
-            }
-            What::Done(_, first, last) => settle(&mut waiting, shard, first, last),
-            _ => {}
-        }
-    }
-    let mut backlogs: BTreeMap<_, u32> = BTreeMap::new();
-    for (shard, _) in waiting {
-        *backlogs.entry(shard).or_default() += 1;
-    }
-    let most = backlogs.into_values().max().unwrap_or_default();
-    Duration::from_millis(200) * most.div_ceil(history.terms.page)
 }
 
 #[cfg(test)]

@@ -5,38 +5,40 @@ use std::time::Duration;
 
 use kcl_core::ShardId;
 
-use super::{Violation, left_after, trials};
+use super::{Violation, left_after, reading, trials};
 use crate::sim::history::{Event, History, What};
 use crate::sim::schedule::Trial;
 
 /// From put to done on the other shards: the longest poll interval, and a call.
 const OTHERS: Duration = Duration::from_secs(3);
 
-/// From mended to done: the processor's longest backoff of 2 s, and what has gathered.
+/// From mended to done: the processor's longest backoff of 2 s; the time to read what has gathered comes to it.
 const MENDED: Duration = Duration::from_secs(5);
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
     trials::of(history)
         .iter()
         .filter(|tried| matches!(tried.trial, Trial::Poison(_)))
-        .flat_map(|tried| judge(tried.events))
+        .flat_map(|tried| judge(tried.events, history.terms.page))
         .collect()
 }
 
-fn judge(events: &[Event]) -> Vec<Violation> {
+fn judge(events: &[Event], page: u32) -> Vec<Violation> {
     let when = |wanted: fn(&What) -> bool| events.iter().find(|event| wanted(&event.what));
     let poisoned = when(|what| matches!(what, What::Poisoned));
     let cured = when(|what| matches!(what, What::Cured));
     let (Some(poisoned), Some(cured)) = (poisoned, cured) else {
         return Vec::new();
     };
+    let before = events.iter().take_while(|event| event.at <= cured.at);
+    let mended = MENDED + reading(before, page);
     let mut violations = Vec::new();
     let other = |shard: &ShardId| Some(shard) != poisoned.shard.as_ref();
     for (what, (shard, put)) in [
         ("another shard waits with it", left_after(events, cured.at, OTHERS, other)),
         (
             "a mended processor does not go on",
-            left_after(events, cured.at + MENDED, MENDED, |_| true),
+            left_after(events, cured.at + mended, mended, |_| true),
         ),
     ]
     .into_iter()

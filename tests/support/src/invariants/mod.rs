@@ -163,6 +163,27 @@ fn settle<'a>(
     }
 }
 
+/// How long it takes, by Kinesis's five calls a second, to read what waits in one shard after these events.
+fn reading<'a>(events: impl Iterator<Item = &'a Event>, page: u32) -> Duration {
+    let mut waiting = BTreeSet::new();
+    for event in events {
+        let Some(shard) = &event.shard else { continue };
+        match &event.what {
+            What::Put(put) => {
+                waiting.insert((shard, &put.position));
+            }
+            What::Done(_, first, last) => settle(&mut waiting, shard, first, last),
+            _ => {}
+        }
+    }
+    let mut backlogs: BTreeMap<_, u32> = BTreeMap::new();
+    for (shard, _) in waiting {
+        *backlogs.entry(shard).or_default() += 1;
+    }
+    let most = backlogs.into_values().max().unwrap_or_default();
+    Duration::from_millis(200) * most.div_ceil(page)
+}
+
 /// A record of these events that is not done at this time though it was put `grace` before: its shard, and when it was put.
 fn left_after(
     events: &[Event],
