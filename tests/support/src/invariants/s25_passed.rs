@@ -37,7 +37,8 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             continue;
         }
         let is_led = again.contains(shard) || parents.iter().any(|p| again.contains(p));
-        if !known.insert(shard) {
+        // Of a founder that stood still between its look and this write, nobody can keep it.
+        if !known.insert(shard) || write.issued + LOOK < event.at {
             again.insert(shard);
         }
         if is_led {
