@@ -1,4 +1,5 @@
-//! S12, clean-up is safe: a worker deletes only leases that have ended, and only once every child has progressed.
+//! S12, clean-up is safe: a worker deletes only leases that have ended, and only once every child has progressed;
+//! the oldest of a lineage first.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +13,14 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
     let shards = history.shards();
     let mut violations = Vec::new();
     let mut progressed: BTreeSet<&ShardId> = BTreeSet::new();
+    let mut leased: BTreeSet<&ShardId> = BTreeSet::new();
     for event in &history.events {
         let (Some(shard), What::Wrote(write)) = (&event.shard, &event.what) else {
             continue;
+        };
+        match write.after {
+            Some(_) => leased.insert(shard),
+            None => leased.remove(shard),
         };
         match (&write.before, &write.after, write.by) {
             (_, Some(after), _) => {
@@ -26,6 +32,10 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 let mut wrong = |what| violations.push(Violation::new("S12", Some(event), what));
                 if !Lease::has_ended(before) {
                     wrong(format!("{life} deleted a lease that has not ended"));
+                }
+                let parents = shards.get(shard).map_or(&[][..], |(parents, _)| parents);
+                if let Some(parent) = parents.iter().find(|parent| leased.contains(parent)) {
+                    wrong(format!("{life} deleted it before its parent {}", short(parent)));
                 }
                 for (child, (parents, _)) in &shards {
                     if parents.contains(shard) && !progressed.contains(child) {
@@ -43,7 +53,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
 mod tests {
     use kcl_core::Position;
 
-    use super::super::testing::{ANA, lease, made};
+    use super::super::testing::{ANA, lease, made, shard};
     use super::*;
 
     #[test]
@@ -54,5 +64,11 @@ mod tests {
         assert_eq!(check(&split().wrote(ANA, Some(running.clone()), None).history).len(), 2);
         assert_eq!(check(&split().wrote(ANA, Some(ended), None).history).len(), 1);
         assert_eq!(check(&split().wrote(None, Some(running), None).history), []);
+        // The last of its line, but its parent's lease is there.
+        let mut last = lease(None, 2, Position::ShardEnd);
+        last.key = last.key.sibling(shard(1));
+        assert_eq!(check(&split().wrote(ANA, Some(last.clone()), None).history).len(), 1);
+        let alone = made().opened(0, &[]).opened(1, &[0]);
+        assert_eq!(check(&alone.wrote(ANA, Some(last), None).history), []);
     }
 }
