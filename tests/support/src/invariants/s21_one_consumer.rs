@@ -21,9 +21,8 @@ enum Use {
 const WRITES: u32 = 6;
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
-    // A write that was formed before is sent again for a lease duration; a call that goes on after a loss, and then
-    // `lease_lost`, have as long each.
-    let bound = 3 * history.terms.timing.lease_duration;
+    // A write that was formed before is sent again for a lease duration; then it is free, or lost.
+    let bound = history.terms.timing.lease_duration * 3 / 2;
     let mut violations = Vec::new();
     let mut uses: BTreeMap<(&ShardId, Life), Use> = BTreeMap::new();
     for event in &history.events {
