@@ -351,6 +351,18 @@ type Handed = (Vec<Record>, Checkpointer);
 /// Hands out its records and its checkpointer, and notes what it found pending.
 struct Manual(Arc<Mutex<Vec<Handed>>>, Arc<Mutex<Vec<Option<Bytes>>>>);
 
+fn start_manual(
+    world: &World,
+    id: &str,
+    handed: &Arc<Mutex<Vec<Handed>>>,
+    pending: &Arc<Mutex<Vec<Option<Bytes>>>>,
+) -> Running {
+    let (handed, pending) = (handed.clone(), pending.clone());
+    let processor = move |_: &ShardId| Manual(handed.clone(), pending.clone());
+    let manual = |set: Ready| set.checkpoint(Checkpoint::manual());
+    world.start_set(id, StartFrom::TrimHorizon, processor, manual)
+}
+
 impl RecordProcessor for Manual {
     type Error = std::convert::Infallible;
 
@@ -375,12 +387,7 @@ impl RecordProcessor for Manual {
 async fn a_manual_checkpoint_says_what_is_done_and_a_prepared_one_is_found_again() {
     let world = World::new(1).await;
     let (handed, pending): (Arc<Mutex<Vec<Handed>>>, Arc<Mutex<Vec<_>>>) = Default::default();
-    let start = |id: &str| {
-        let (handed, pending) = (handed.clone(), pending.clone());
-        let processor = move |_: &ShardId| Manual(handed.clone(), pending.clone());
-        let manual = |set: Ready| set.checkpoint(Checkpoint::manual());
-        world.start_set(id, StartFrom::TrimHorizon, processor, manual)
-    };
+    let start = |id: &str| start_manual(&world, id, &handed, &pending);
     let first = start("a");
     world.put(1, 6).await;
     tokio::time::sleep(20 * SECOND).await;
@@ -421,11 +428,8 @@ async fn a_manual_checkpoint_says_what_is_done_and_a_prepared_one_is_found_again
 #[tokio::test(start_paused = true)]
 async fn java_row_71_an_older_prepared_checkpoint_is_refused_after_a_newer_one() {
     let world = World::new(1).await;
-    let (handed, pending): (Arc<Mutex<Vec<Handed>>>, Arc<Mutex<Vec<_>>>) = Default::default();
-    let seen = handed.clone();
-    let processor = move |_: &ShardId| Manual(seen.clone(), pending.clone());
-    let manual = |set: Ready| set.checkpoint(Checkpoint::manual());
-    let worker = world.start_set("a", StartFrom::TrimHorizon, processor, manual);
+    let (handed, pending): (Arc<Mutex<Vec<Handed>>>, _) = Default::default();
+    let worker = start_manual(&world, "a", &handed, &pending);
     world.put(1, 3).await;
     tokio::time::sleep(20 * SECOND).await;
     let handed = std::mem::take(&mut *handed.lock().unwrap());
@@ -445,11 +449,8 @@ async fn java_row_71_an_older_prepared_checkpoint_is_refused_after_a_newer_one()
 #[tokio::test(start_paused = true)]
 async fn a_checkpointer_dies_with_its_lease() {
     let world = World::new(1).await;
-    let (handed, pending): (Arc<Mutex<Vec<Handed>>>, Arc<Mutex<Vec<_>>>) = Default::default();
-    let seen = handed.clone();
-    let processor = move |_: &ShardId| Manual(seen.clone(), pending.clone());
-    let manual = |set: Ready| set.checkpoint(Checkpoint::manual());
-    let worker = world.start_set("a", StartFrom::TrimHorizon, processor, manual);
+    let (handed, pending): (Arc<Mutex<Vec<Handed>>>, _) = Default::default();
+    let worker = start_manual(&world, "a", &handed, &pending);
     world.put(1, 3).await;
     tokio::time::sleep(5 * SECOND).await;
     let (records, old) = handed.lock().unwrap()[0].clone();

@@ -9,7 +9,7 @@ use kcl_core::WorkerId;
 use super::WIDTH;
 use super::run::{Coordinator, End};
 use super::take::Taker;
-use crate::store::{Change, Outcome, StoreError, StoreErrorKind};
+use crate::store::{Outcome, StoreError, StoreErrorKind};
 use crate::{Lease, LeaseKey};
 
 /// What was asked for and has not been answered.
@@ -163,14 +163,14 @@ impl Taker {
     /// Takes a request back, and frees the lease if it has come already; says how it was left.
     async fn withdraw(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         let me = Some(&self.worker);
-        let free = Change { stride: self.stride, owner: Some(None), ..Change::default() };
-        let free = Change { cooperates: true, ..free };
+        let free = self.giving_to(None);
+        let has_come = |lease: &Lease| lease.owner.as_ref() == me && !lease.has_ended();
         let mut failure = None;
         for _ in 0..TRIES {
             let Some(lease) = self.calls.read(key, self.deadline()).await? else {
                 return Ok(None);
             };
-            let outcome = if lease.owner.as_ref() == me && !lease.has_ended() {
+            let outcome = if has_come(&lease) {
                 self.calls.update(key, &lease.fence(), &free, self.deadline()).await
             } else if lease.handoff_to.as_ref() == me {
                 self.calls.ask(&lease, None, self.deadline()).await
@@ -185,9 +185,7 @@ impl Taker {
             }
         }
         let last = self.calls.read(key, self.deadline()).await?;
-        let is_mine = |lease: &Lease| {
-            lease.owner.as_ref() == me && !lease.has_ended() || lease.handoff_to.as_ref() == me
-        };
+        let is_mine = |lease: &Lease| has_come(lease) || lease.handoff_to.as_ref() == me;
         match (last, failure) {
             (Some(lease), Some(error)) if is_mine(&lease) => Err(error),
             (last, _) => Ok(last),

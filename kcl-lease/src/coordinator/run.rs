@@ -16,7 +16,7 @@ use super::take::Taker;
 use super::{Control, Message, Streams, Survey};
 use crate::assign;
 use crate::keeper::{Keeper, Keeping};
-use crate::store::{Change, Consistency, Outcome, Scan, StoreError, StoreErrorKind};
+use crate::store::{Consistency, Outcome, Scan, StoreError, StoreErrorKind};
 use crate::sync::{self, Listing};
 use crate::view::View;
 use crate::{Lease, LeaseKey};
@@ -341,8 +341,7 @@ impl Coordinator {
         let me = Some(&self.member.worker);
         let claimed = |lease: &&Lease| lease.owner.as_ref() == me && !lease.has_ended();
         let own: Vec<_> = self.view.leases().filter(claimed).collect();
-        let stride = self.keeping.stride;
-        let change = Change { owner: Some(None), cooperates: true, stride, ..Change::default() };
+        let change = self.taker.giving_to(None);
         let until = self.member.clock.now() + self.member.timing.renew_interval;
         let mut unfreed = own.len();
         for lease in own {

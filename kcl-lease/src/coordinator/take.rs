@@ -56,8 +56,7 @@ impl Taker {
             return Ok(Taken::Missed(parent));
         }
         let mut lease = claim.lease.clone();
-        let owner = Some(Some(self.worker.clone()));
-        let change = Change { owner, cooperates: true, stride: self.stride, ..Change::default() };
+        let change = self.giving_to(Some(self.worker.clone()));
         let mut unclear = false;
         for _ in 0..ATTEMPTS {
             let now = self.clock.now();
@@ -143,6 +142,12 @@ impl Taker {
             }
         }
         Ok(None)
+    }
+
+    /// This process's change of a lease's owner; `None` frees it.
+    pub(super) fn giving_to(&self, owner: Option<WorkerId>) -> Change {
+        let owner = Some(owner);
+        Change { owner, cooperates: true, stride: self.stride, ..Change::default() }
     }
 
     pub(super) fn deadline(&self) -> Instant {

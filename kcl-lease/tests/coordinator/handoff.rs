@@ -33,6 +33,17 @@ fn moved(b: &Worker) -> u32 {
     u32::from(b.grants.lock().unwrap().contains_key(&key(1)))
 }
 
+/// One of the two is handed over before the deadline, with what was done of it, and stays.
+async fn comes_in_time(world: &World, a: &Worker, b: &Worker, case: &str) {
+    let took = world.until(2 * DURATION, || b.count() == 1).await;
+    let what = format!("{case} {took:?} {:#?}", world.trace());
+    assert!(took < DURATION, "{what}");
+    assert_eq!(b.grant(moved(b)).position, at(7), "{what}");
+    world.pass(2 * DURATION).await;
+    assert_eq!((a.count(), b.count()), (1, 1), "{what}");
+    assert_eq!(b.figures.sum(metrics::LEASES_STOLEN), 0.0, "{what}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handover_repeats_nothing() {
     let mut world = World::new(2);
@@ -168,13 +179,7 @@ async fn unclear_answers_of_the_request() {
                 _ => None,
             });
             let b = world.worker("b").await;
-            let took = world.until(2 * DURATION, || b.count() == 1).await;
-            let what = format!("{fault:?} {read_fails} {took:?} {:#?}", world.trace());
-            assert!(took < DURATION, "{what}");
-            assert_eq!(b.grant(moved(&b)).position, at(7), "{what}");
-            world.pass(2 * DURATION).await;
-            assert_eq!((a.count(), b.count()), (1, 1), "{what}");
-            assert_eq!(b.figures.sum(metrics::LEASES_STOLEN), 0.0, "{what}");
+            comes_in_time(&world, &a, &b, &format!("{fault:?} {read_fails}")).await;
         }
     }
 }
@@ -197,13 +202,7 @@ async fn unclear_answers_of_the_transfer() {
             (hands_over && !std::mem::replace(&mut hit, true)).then_some(fault)
         });
         let b = world.worker("b").await;
-        let took = world.until(2 * DURATION, || b.count() == 1).await;
-        let what = format!("{fault:?} {took:?} {:#?}", world.trace());
-        assert!(took < DURATION, "{what}");
-        assert_eq!(b.grant(moved(&b)).position, at(7), "{what}");
-        world.pass(2 * DURATION).await;
-        assert_eq!((a.count(), b.count()), (1, 1), "{what}");
-        assert_eq!(b.figures.sum(metrics::LEASES_STOLEN), 0.0, "{what}");
+        comes_in_time(&world, &a, &b, &format!("{fault:?}")).await;
     }
 }
 
