@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::kinesis::KinesisApi;
 use crate::metrics::Metrics;
 use crate::{
-    ApplicationName, ChildShard, Clock, HashRange, Position, ShardId, StartFrom, Stream, Tasks,
-    WorkerId,
+    ApplicationName, ChildShard, Clock, HashRange, Position, ShardId, StartFrom, Stream, StreamId,
+    Tasks, WorkerId,
 };
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -42,8 +42,11 @@ pub struct Member {
     pub application: ApplicationName,
     /// This worker.
     pub worker: WorkerId,
-    /// The streams to read, and where a new application begins in each. Not empty.
+    /// The streams to read, and where a new application begins in each.
     pub streams: Vec<(Stream, StartFrom)>,
+    /// Whether leases name their stream: when there are several, or when they [change](LeaseControl::read_streams). All
+    /// workers of an application must agree on it.
+    pub several_streams: bool,
     /// For listing shards.
     pub api: Arc<dyn KinesisApi>,
     /// How long leases last, and how often things happen.
@@ -107,6 +110,8 @@ pub struct Membership {
 pub enum LeaseEvent {
     /// Read this shard.
     Granted(Box<Grant>),
+    /// The first leases of a stream exist that was added while the worker ran.
+    StreamReady(StreamId),
     /// The place cannot be used any more; every grant is lost.
     Failed(LeasingError),
 }
@@ -116,6 +121,12 @@ pub enum LeaseEvent {
 pub trait LeaseControl: Send + Sync + fmt::Debug {
     /// Takes no further leases. Held ones stay and are renewed.
     fn stop_taking(&self);
+
+    /// These are the streams to read from now on, of an application of [several](Member::several_streams).
+    ///
+    /// Leases of others are not taken any more; those that are held stay, and are renewed, until they are released. No
+    /// lease is deleted.
+    fn read_streams(&self, streams: Vec<(Stream, StartFrom)>);
 
     /// Frees every lease that is still held, without moving its checkpoint, and ends the membership.
     ///

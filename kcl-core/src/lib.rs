@@ -64,6 +64,6 @@ pub use sequence::{InvalidSequenceNumber, Position, SequenceNumber, StartFrom, S
 pub use shard::{ChildShard, Shard};
 pub use tasks::{StopOnDrop, Tasks};
 pub use worker::{
-    BuildError, HaltedShard, RunError, Settings, ShardRef, ShutdownReport, Worker, WorkerBuilder,
-    WorkerEvent, builder, shutdown_signal,
+    BuildError, HaltedShard, RunError, Settings, ShardRef, ShutdownReport, StreamSet, Worker,
+    WorkerBuilder, WorkerEvent, builder, shutdown_signal,
 };

@@ -95,6 +95,11 @@ impl View {
         self.leases.remove(key);
     }
 
+    /// Forgets the leases for which `of_interest` is false.
+    pub(crate) fn retain(&mut self, of_interest: impl Fn(&LeaseKey) -> bool) {
+        self.leases.retain(|key, _| of_interest(key));
+    }
+
     pub(crate) fn get(&self, key: &LeaseKey) -> Option<&Lease> {
         self.leases.get(key).map(|known| &known.lease)
     }

@@ -11,5 +11,6 @@ mod properties;
 mod reading;
 mod reshards;
 mod restarts;
+mod stream_sets;
 mod streams;
 mod world;

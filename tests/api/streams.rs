@@ -15,7 +15,7 @@ use kcl_lease::DynamoLeases;
 use crate::world::{Recorder, Running, STREAM, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const PAYMENTS: &str = "payments";
+pub(crate) const PAYMENTS: &str = "payments";
 
 /// A worker of "orders" from its oldest record and of "payments" from now on.
 fn start(world: &World, id: &str) -> Running {
@@ -26,14 +26,14 @@ fn start(world: &World, id: &str) -> Running {
     })
 }
 
-async fn create_payments(world: &World) {
+pub(crate) async fn create_payments(world: &World) {
     let create = world.kinesis.create_stream().stream_name(PAYMENTS).shard_count(2);
     create.send().await.unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
 }
 
 /// Puts `count` records under each of 8 keys, which no other stream has.
-async fn pay(world: &World, count: u32) {
+pub(crate) async fn pay(world: &World, count: u32) {
     for n in 0..count * 8 {
         let key = format!("{PAYMENTS}-{}", n % 8);
         let data = Blob::new(world.oracle.next(&key));
@@ -43,7 +43,7 @@ async fn pay(world: &World, count: u32) {
 }
 
 /// The lease table as it is, by key.
-async fn items(world: &World) -> BTreeMap<String, BTreeMap<String, AttributeValue>> {
+pub(crate) async fn items(world: &World) -> BTreeMap<String, BTreeMap<String, AttributeValue>> {
     let dynamo = aws_sdk_dynamodb::Client::new(&world.emulator.sdk_config());
     let scan = dynamo.scan().table_name("orders-app").send().await.unwrap();
     let items = scan.items.unwrap().into_iter();

@@ -31,9 +31,12 @@ pub(crate) struct World {
     seed: AtomicU64,
 }
 
-/// A builder to which every part was given.
-pub(crate) type Ready =
-    WorkerBuilder<builder::Streams, Arc<dyn Leases>, Arc<dyn RecordSource>, builder::Processor>;
+/// A builder to which every part was given, streams in one form or the other.
+pub(crate) type Prepared<S> =
+    WorkerBuilder<S, Arc<dyn Leases>, Arc<dyn RecordSource>, builder::Processor>;
+
+/// One for single streams.
+pub(crate) type Ready = Prepared<builder::Streams>;
 
 /// A worker that runs as a task.
 pub(crate) struct Running {
@@ -129,7 +132,7 @@ impl World {
         self.start_set(id, start, processor, |worker| worker)
     }
 
-    /// A worker with settings of its own. Its requests are signed with its id, for rules by caller.
+    /// A worker with settings of its own.
     pub(crate) fn start_set<P: RecordProcessor>(
         &self,
         id: &str,
@@ -137,28 +140,41 @@ impl World {
         processor: impl Fn(&ShardId) -> P + Send + Sync + 'static,
         set: impl FnOnce(Ready) -> Ready,
     ) -> Running {
+        let worker = Worker::builder("orders-app").stream(STREAM, start);
+        self.launch(id, set(self.prepared(id, worker, processor)))
+    }
+
+    /// Gives every part but the streams. The worker's requests are signed with its id, for rules by caller.
+    pub(crate) fn prepared<S, P: RecordProcessor>(
+        &self,
+        id: &str,
+        streams: WorkerBuilder<S, builder::Missing, builder::Missing, builder::Missing>,
+        processor: impl Fn(&ShardId) -> P + Send + Sync + 'static,
+    ) -> Prepared<S> {
         let aws = self.emulator.sdk_config_for(id);
-        let events: Arc<Mutex<Vec<WorkerEvent>>> = Arc::default();
-        let seen = events.clone();
-        let id = WorkerId::new(id).unwrap();
-        let worker = Worker::builder("orders-app")
-            .stream(STREAM, start)
+        streams
             .leases(DynamoLeases::new(&aws))
             .source(Polling::new(&aws))
             .processor(processor)
-            .worker_id(id.clone())
+            .worker_id(WorkerId::new(id).unwrap())
             .clock(Clock::starting_at(self.emulator.clock().now()))
             .seed(self.seed.fetch_add(1, Ordering::SeqCst))
-            .observer(move |event| seen.lock().unwrap().push(event.clone()))
-            .on_failure(kcl_core::FailurePolicy::attempts(4));
-        let worker = set(worker).build().unwrap();
+            .on_failure(kcl_core::FailurePolicy::attempts(4))
+    }
+
+    /// Runs a worker as a task.
+    pub(crate) fn launch<S: builder::HasStreams>(&self, id: &str, worker: Prepared<S>) -> Running {
+        let events: Arc<Mutex<Vec<WorkerEvent>>> = Arc::default();
+        let seen = events.clone();
+        let worker = worker.observer(move |event| seen.lock().unwrap().push(event.clone()));
+        let worker = worker.build().unwrap();
         let stop = CancellationToken::new();
         #[expect(
             clippy::disallowed_methods,
             reason = "a worker of a test is a task that the test owns"
         )]
         let task = tokio::spawn(worker.run(stop.clone().cancelled_owned()));
-        Running { id, events, stop, task }
+        Running { id: WorkerId::new(id).unwrap(), events, stop, task }
     }
 }
 

@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ProcessorFactory, Settings, Worker, WorkerEvent};
+use super::streams::Streams as WorkerStreams;
+use super::{ProcessorFactory, Settings, StreamSet, Worker, WorkerEvent};
 use crate::leasing::{LeaseTiming, Leases};
 use crate::metrics::Metrics;
 use crate::retrieval::{MAX_REPLY_BYTES, RecordSource};
@@ -60,6 +61,14 @@ pub enum BuildError {
 #[derive(Debug)]
 pub struct Streams(Vec<(String, StartFrom)>);
 
+/// The streams as they were given, to be checked.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Given {
+    Fixed(Vec<(String, StartFrom)>),
+    Set(StreamSet),
+}
+
 /// The processor was given.
 pub struct Processor(ProcessorFactory);
 
@@ -103,9 +112,16 @@ macro_rules! part {
 
 part!(
     /// Streams were given.
-    HasStreams -> Streams, Streams, |given| given,
+    HasStreams -> Given, Streams, |given| Given::Fixed(given.0),
     "no stream: call `.stream(name, StartFrom::…)` before `.build()`"
 );
+
+impl HasStreams for StreamSet {
+    fn take(self) -> Given {
+        Given::Set(self)
+    }
+}
+
 part!(
     /// Leases were given.
     HasLeases -> Arc<dyn Leases>, Arc<dyn Leases>, |given| given,
@@ -148,6 +164,12 @@ impl<S, L, R, P> WorkerBuilder<S, L, R, P> {
         let Self { application, stream: so_far, leases, source, processor, settings } = self;
         let stream = so_far.and((stream.into(), start));
         WorkerBuilder { application, stream, leases, source, processor, settings }
+    }
+
+    /// Reads the streams of a set that may change while the worker runs, instead of [single ones](Self::stream).
+    pub fn streams(self, set: StreamSet) -> WorkerBuilder<StreamSet, L, R, P> {
+        let Self { application, stream: _, leases, source, processor, settings } = self;
+        WorkerBuilder { application, stream: set, leases, source, processor, settings }
     }
 
     /// Shares the shards with other workers through `leases`.
@@ -274,14 +296,10 @@ impl<S, L, R, P> WorkerBuilder<S, L, R, P> {
         P: HasProcessor,
     {
         let application = ApplicationName::new(&self.application)?;
-        let mut streams: Vec<(StreamAddress, StartFrom)> = Vec::new();
-        for (name, start) in self.stream.take().0 {
-            let address: StreamAddress = name.parse()?;
-            if streams.iter().any(|(known, _)| *known == address) {
-                return Err(BuildError::DuplicateStream(address));
-            }
-            streams.push((address, start));
-        }
+        let streams = match self.stream.take() {
+            Given::Fixed(streams) => WorkerStreams::Fixed(parsed(streams)?),
+            Given::Set(set) => WorkerStreams::Set(set),
+        };
         let settings = self.settings;
         let timing =
             settings.timing.unwrap_or_else(|| LeaseTiming::for_duration(settings.lease_duration));
@@ -294,6 +312,18 @@ impl<S, L, R, P> WorkerBuilder<S, L, R, P> {
         let Processor(processor) = self.processor.take();
         Ok(Worker { application, id, streams, leases, source, processor, settings, timing, seed })
     }
+}
+
+fn parsed(given: Vec<(String, StartFrom)>) -> Result<Vec<(StreamAddress, StartFrom)>, BuildError> {
+    let mut streams: Vec<(StreamAddress, StartFrom)> = Vec::new();
+    for (name, start) in given {
+        let address: StreamAddress = name.parse()?;
+        if streams.iter().any(|(known, _)| *known == address) {
+            return Err(BuildError::DuplicateStream(address));
+        }
+        streams.push((address, start));
+    }
+    Ok(streams)
 }
 
 fn check(settings: &Settings, timing: LeaseTiming) -> Result<(), BuildError> {

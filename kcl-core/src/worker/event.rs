@@ -1,14 +1,17 @@
 //! What happens in a worker, as one stream of facts.
 
 use super::ShardRef;
-use crate::Position;
+use crate::{Position, StreamId};
 
-/// Something that happened to a shard of this worker. For logs, displays, health checks and tests.
+/// Something that happened to this worker, or to a shard of it. For logs, displays, health checks and tests.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum WorkerEvent {
     /// The worker has joined the application and can be granted leases: nothing that is put from now on is skipped.
     Ready,
+    /// The first leases of a stream exist that was [added](crate::StreamSet::add) while the worker ran: nothing that is put
+    /// on it from now on is skipped.
+    StreamReady(StreamId),
     /// A lease was granted; its consumer starts.
     Granted {
         /// The shard.
@@ -18,7 +21,7 @@ pub enum WorkerEvent {
     },
     /// The shard was read to its end, and that is durable.
     Ended(ShardRef),
-    /// The worker stopped; the shard's progress is durable and its lease is free.
+    /// The worker stopped, or its stream was removed; the shard's progress is durable and its lease is free.
     Drained(ShardRef),
     /// Another worker asked for the shard: its progress is durable, and its lease is that worker's, or free.
     HandedOver(ShardRef),
@@ -39,7 +42,7 @@ impl WorkerEvent {
     /// The event in one word, for the log.
     pub(super) fn how(&self) -> &'static str {
         match self {
-            Self::Ready => "ready",
+            Self::Ready | Self::StreamReady(_) => "ready",
             Self::Granted { .. } => "granted",
             Self::Ended(_) => "ended",
             Self::Drained(_) => "drained",

@@ -9,6 +9,7 @@ mod report;
 mod run;
 mod settings;
 mod signal;
+mod streams;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,11 +22,13 @@ pub use report::{HaltedShard, ShardRef, ShutdownReport};
 pub use run::RunError;
 pub use settings::Settings;
 pub use signal::shutdown_signal;
+pub use streams::StreamSet;
+use streams::Streams;
 
 use crate::leasing::{LeaseTiming, Leases};
 use crate::processor::ErasedProcessor;
 use crate::retrieval::RecordSource;
-use crate::{ApplicationName, ShardId, StartFrom, StreamAddress, WorkerId};
+use crate::{ApplicationName, ShardId, WorkerId};
 
 type ProcessorFactory = Arc<dyn Fn(&ShardId) -> Box<dyn ErasedProcessor> + Send + Sync>;
 
@@ -50,7 +53,7 @@ type ProcessorFactory = Arc<dyn Fn(&ShardId) -> Box<dyn ErasedProcessor> + Send 
 pub struct Worker {
     application: ApplicationName,
     id: WorkerId,
-    streams: Vec<(StreamAddress, StartFrom)>,
+    streams: Streams,
     leases: Arc<dyn Leases>,
     source: Arc<dyn RecordSource>,
     processor: ProcessorFactory,

@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Observer;
+use super::streams::{Follower, Streams, describe};
 use super::{HaltedShard, ProcessorFactory, ShardRef, ShutdownReport, Worker, WorkerEvent};
-use crate::chain::chain;
 use crate::consumer::{Consumer, ConsumerSettings, Finished, Outcome, panic_message};
-use crate::kinesis::{ApiError, ApiErrorKind, KinesisApi};
+use crate::kinesis::ApiError;
 use crate::leasing::{Grant, LeaseEvent, LeasingError, Member, Membership, Release};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::retrieval::ByteBudget;
-use crate::{Backoff, Clock, StartFrom, Stream, StreamAddress, StreamId};
+use crate::{Clock, StartFrom, Stream, StreamAddress, StreamId};
 
 /// How long a stopped worker tries to free its leases.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
@@ -62,15 +62,16 @@ impl Worker {
         let mut rng = fastrand::Rng::with_seed(self.seed);
         let api = self.source.api();
         let joining = async {
-            let mut streams = Vec::with_capacity(self.streams.len());
-            for (address, start) in &self.streams {
-                let stream = describe(&*api, address, &clock, &mut rng).await?;
-                streams.push((stream, *start));
+            let mut streams = Vec::new();
+            for (address, start) in self.streams.now() {
+                let stream = describe(&*api, &address, &clock, &mut rng).await?;
+                streams.push((stream, start));
             }
             let member = Member {
                 application: self.application.clone(),
                 worker: self.id.clone(),
                 streams: streams.clone(),
+                several_streams: self.streams.are_several(),
                 api: api.clone(),
                 timing: self.timing,
                 max_leases: self.settings.max_leases,
@@ -89,6 +90,11 @@ impl Worker {
         tracing::info!(application = %self.application, worker = %self.id, "worker joined");
         (self.settings.observer)(&WorkerEvent::Ready);
 
+        let (tell, changes) = mpsc::channel(1);
+        if let Streams::Set(set) = &self.streams {
+            let rng = rng.fork();
+            tasks.spawn(Follower::new(set, &streams, api, clock.clone(), rng).run(tell));
+        }
         let consumers = Arc::new(ConsumerSettings {
             worker: self.id.clone(),
             source: self.source.clone(),
@@ -101,28 +107,32 @@ impl Worker {
             tasks,
         });
         let (done, finished) = mpsc::channel(64);
+        let draining = CancellationToken::new();
+        let reading = |(stream, start): (Stream, StartFrom)| {
+            (stream.id, Reading { start, stop: draining.child_token() })
+        };
         let running = Running {
             processor: self.processor.clone(),
-            starts: streams.into_iter().map(|(stream, start)| (stream.id, start)).collect(),
+            streams: streams.into_iter().map(reading).collect(),
             observer: self.settings.observer.clone(),
             metrics: self.settings.metrics.clone(),
             drain_limit: self.settings.drain_limit,
             consumers,
             clock,
             rng,
-            draining: CancellationToken::new(),
+            draining,
             live: BTreeMap::new(),
             done,
             report: ShutdownReport::default(),
         };
-        running.run(stop, membership, finished).await
+        running.run(stop, membership, changes, finished).await
     }
 }
 
 /// A worker that has joined.
 struct Running {
     processor: ProcessorFactory,
-    starts: BTreeMap<StreamId, StartFrom>,
+    streams: BTreeMap<StreamId, Reading>,
     observer: Observer,
     metrics: Arc<dyn Metrics>,
     drain_limit: Duration,
@@ -135,8 +145,16 @@ struct Running {
     report: ShutdownReport,
 }
 
+/// A stream that is read.
+struct Reading {
+    start: StartFrom,
+    /// Drains its shards.
+    stop: CancellationToken,
+}
+
 /// A shard with a consumer.
 struct Live {
+    stop: CancellationToken,
     kill: CancellationToken,
     /// The shard was granted again while its old consumer still ends: two never run at once.
     next: Option<Grant>,
@@ -147,6 +165,7 @@ impl Running {
         mut self,
         mut stop: impl Future<Output = ()> + Unpin,
         mut membership: Membership,
+        mut changes: mpsc::Receiver<Vec<(Stream, StartFrom)>>,
         mut finished: mpsc::Receiver<(ShardRef, Option<Finished>)>,
     ) -> Result<ShutdownReport, RunError> {
         let mut failed = None;
@@ -155,8 +174,16 @@ impl Running {
                 biased;
                 () = &mut stop => break self.clock.now(),
                 Some((shard, finished)) = finished.recv() => self.finish(shard, finished),
+                Some(streams) = changes.recv() => {
+                    self.change_streams(&streams);
+                    membership.control.read_streams(streams);
+                }
                 event = membership.events.recv() => match event {
                     Some(LeaseEvent::Granted(grant)) => self.grant(*grant),
+                    Some(LeaseEvent::StreamReady(stream)) => {
+                        tracing::info!(%stream, "stream is read");
+                        (self.observer)(&WorkerEvent::StreamReady(stream));
+                    }
                     Some(LeaseEvent::Failed(error)) => {
                         failed = Some(error);
                         break self.clock.now();
@@ -215,6 +242,27 @@ impl Running {
         }
     }
 
+    /// Begins to accept the shards of the streams that are new, and drains those of the others.
+    fn change_streams(&mut self, streams: &[(Stream, StartFrom)]) {
+        let is_gone = |id: &StreamId| streams.iter().all(|(stream, _)| stream.id != *id);
+        let gone: Vec<_> = self.streams.extract_if(.., |id, _| is_gone(id)).collect();
+        for (id, reading) in gone {
+            tracing::info!(stream = %id, "stream is read no longer");
+            reading.stop.cancel();
+            let live = self.live.iter().filter(|(shard, _)| shard.stream == id);
+            let kills: Vec<_> = live.map(|(_, live)| live.kill.clone()).collect();
+            let (clock, limit) = (self.clock.clone(), self.drain_limit);
+            self.consumers.tasks.spawn(async move {
+                clock.sleep(limit).await;
+                kills.iter().for_each(CancellationToken::cancel);
+            });
+        }
+        for (stream, start) in streams {
+            let new = || Reading { start: *start, stop: self.draining.child_token() };
+            self.streams.entry(stream.id.clone()).or_insert_with(new);
+        }
+    }
+
     fn grant(&mut self, grant: Grant) {
         let shard = ShardRef { stream: grant.stream.id.clone(), shard: grant.shard.clone() };
         match self.live.get_mut(&shard) {
@@ -224,19 +272,20 @@ impl Running {
     }
 
     fn start(&mut self, shard: ShardRef, grant: Grant) {
-        let Some(configured) = self.starts.get(&shard.stream).copied() else {
-            tracing::warn!(%shard, "granted a shard of a stream that this worker does not read");
+        let Some(Reading { start: configured, stop }) = self.streams.get(&shard.stream) else {
+            tracing::info!(%shard, "granted a shard of a stream that is read no longer");
             return;
         };
+        let (configured, stop) = (*configured, stop.clone());
         let position = grant.position.clone();
         let metrics =
             ShardMetrics::new(self.metrics.clone(), shard.stream.clone(), shard.shard.clone());
-        let (settings, stop) = (self.consumers.clone(), self.draining.clone());
+        let settings = self.consumers.clone();
         let seed = self.rng.u64(..);
         let lease = grant.lease.clone();
         let begin = || {
             let processor = (self.processor)(&shard.shard);
-            Consumer::new(settings, grant, configured, processor, metrics, seed, stop)
+            Consumer::new(settings, grant, configured, processor, metrics, seed, stop.clone())
                 .map(|mut consumer| Box::pin(async move { consumer.run().await }))
         };
         let Some(consuming) = catch_unwind(AssertUnwindSafe(begin)).transpose() else {
@@ -246,7 +295,8 @@ impl Running {
         tracing::info!(%shard, %position, "shard starts");
         (self.observer)(&WorkerEvent::Granted { shard: shard.clone(), position });
         let kill = CancellationToken::new();
-        self.live.insert(shard.clone(), Live { kill: kill.clone(), next: None });
+        self.live
+            .insert(shard.clone(), Live { stop: stop.clone(), kill: kill.clone(), next: None });
         let done = self.done.clone();
         self.consumers.tasks.spawn(async move {
             let consumed = async { AssertUnwindSafe(consuming?).catch_unwind().await };
@@ -271,13 +321,19 @@ impl Running {
     }
 
     fn finish(&mut self, shard: ShardRef, finished: Option<Finished>) {
-        let next = self.live.remove(&shard).and_then(|live| live.next);
+        let live = self.live.remove(&shard);
+        let is_stopped = live.as_ref().is_none_or(|live| live.stop.is_cancelled());
+        let next = live.and_then(|live| live.next);
         let event = match finished {
             None => {
-                self.report.abandoned.push(shard.clone());
+                if self.draining.is_cancelled() {
+                    self.report.abandoned.push(shard.clone());
+                }
                 WorkerEvent::Abandoned(shard.clone())
             }
-            Some(Finished { outcome, failure }) => self.outcome(&shard, outcome, failure),
+            Some(Finished { outcome, failure }) => {
+                self.outcome(&shard, outcome, failure, is_stopped)
+            }
         };
         tracing::info!(%shard, how = %event.how(), "shard stopped");
         (self.observer)(&event);
@@ -293,6 +349,7 @@ impl Running {
         shard: &ShardRef,
         outcome: Outcome,
         failure: Option<String>,
+        is_stopped: bool,
     ) -> WorkerEvent {
         match outcome {
             Outcome::Ended => WorkerEvent::Ended(shard.clone()),
@@ -302,11 +359,11 @@ impl Running {
                 }
                 WorkerEvent::Lost(shard.clone())
             }
-            Outcome::Drained if !self.draining.is_cancelled() => {
-                WorkerEvent::HandedOver(shard.clone())
-            }
+            Outcome::Drained if !is_stopped => WorkerEvent::HandedOver(shard.clone()),
             Outcome::Drained => {
-                self.report.drained.push(shard.clone());
+                if self.draining.is_cancelled() {
+                    self.report.drained.push(shard.clone());
+                }
                 WorkerEvent::Drained(shard.clone())
             }
             Outcome::Halted | Outcome::Unreadable => {
@@ -321,35 +378,6 @@ impl Running {
             }
         }
     }
-}
-
-/// Looks a stream up; tries again, for about half a minute, what may heal.
-async fn describe(
-    api: &dyn KinesisApi,
-    address: &StreamAddress,
-    clock: &Clock,
-    rng: &mut fastrand::Rng,
-) -> Result<Stream, RunError> {
-    let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-    let mut attempt = 0;
-    loop {
-        match api.describe_stream(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(source) if attempt >= 10 || !worth_waiting(source.kind()) => {
-                return Err(RunError::Stream { stream: address.clone(), source });
-            }
-            Err(error) => {
-                tracing::warn!(stream = %address, attempt, error = %chain(&error), "cannot describe the stream yet");
-                clock.sleep(backoff.delay(attempt, rng)).await;
-                attempt += 1;
-            }
-        }
-    }
-}
-
-/// A missing permission at the start is a mistake, not an outage.
-fn worth_waiting(kind: ApiErrorKind) -> bool {
-    kind.is_retryable() && kind != ApiErrorKind::AccessDenied
 }
 
 #[cfg(test)]
@@ -375,6 +403,8 @@ mod tests {
     #[async_trait]
     impl LeaseControl for Dying {
         fn stop_taking(&self) {}
+
+        fn read_streams(&self, _: Vec<(Stream, StartFrom)>) {}
 
         async fn leave(&self, _: Instant) -> usize {
             0

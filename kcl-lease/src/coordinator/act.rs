@@ -52,7 +52,6 @@ impl Coordinator {
         let mut taken = std::pin::pin!(taken.buffer_unordered(WIDTH));
         while let Some((planned, taken)) = taken.next().await {
             let Some(taken) = taken else { continue };
-            let now = self.member.clock.now();
             let (Move::Take(claim) | Move::Ask(claim) | Move::Steal(claim)) = &planned;
             self.agenda.replan |= leaves_others(&planned, &taken, &self.member.worker);
             if matches!((&planned, &taken), (Move::Steal(_), Taken::Won(..) | Taken::Missed(_))) {
@@ -63,10 +62,10 @@ impl Coordinator {
                     self.member.metrics.record(metrics::LEASES_ASKED_FOR, None, 1.0);
                     tracing::debug!(lease = %lease.key, "asked for a lease");
                     self.handoffs.note(&lease, begun, self.member.timing.lease_duration);
-                    self.view.observe(lease, now);
+                    self.observe(lease);
                 }
                 Taken::Won(lease, begun) => self.won(&planned, claim, lease, begun).await,
-                Taken::Missed(found) => self.view.observe(found, now),
+                Taken::Missed(found) => self.observe(found),
                 Taken::Deleted => self.view.remove(&claim.lease.key),
                 Taken::Failed(error) if error.kind() == StoreErrorKind::TableMissing => {
                     return Err(End::TableMissing);
@@ -113,7 +112,7 @@ impl Coordinator {
         };
         self.handoffs.forget(&lease.key);
         self.held.insert(lease.key.clone(), keeper);
-        self.view.observe(lease, self.member.clock.now());
+        self.observe(lease);
         self.count_held();
         let granted = LeaseEvent::Granted(Box::new(grant));
         // A grant that nobody receives is dropped, and so frees its lease.

@@ -104,7 +104,7 @@ impl Coordinator {
                     self.agenda.replan |=
                         !self.handoffs.look(&key, lease.as_ref(), &self.member.worker);
                     match lease {
-                        Some(lease) => self.view.observe(lease, now),
+                        Some(lease) => self.observe(lease),
                         None => self.view.remove(&key),
                     }
                 }
@@ -127,6 +127,13 @@ impl Coordinator {
         self.withdraw(self.handoffs.0.keys().cloned().collect()).await
     }
 
+    /// Takes back the requests for leases of streams that are read no longer.
+    pub(super) async fn withdraw_strangers(&mut self) {
+        let strange = |key: &&LeaseKey| self.streams.of(key).is_none();
+        let keys: Vec<_> = self.handoffs.0.keys().filter(strange).cloned().collect();
+        self.withdraw(keys).await;
+    }
+
     async fn withdraw(&mut self, keys: Vec<LeaseKey>) -> usize {
         let (taker, now) = (self.taker.clone(), self.member.clock.now());
         // What has come and is read is no request any more, and must not be freed.
@@ -143,13 +150,12 @@ impl Coordinator {
             async move { (taker.withdraw(&key).await, key) }
         });
         let withdrawn: Vec<_> = withdrawn.buffer_unordered(WIDTH).collect().await;
-        let now = self.member.clock.now();
         let mut unsure = 0;
         for (result, key) in withdrawn {
             match result {
                 Ok(Some(lease)) => {
                     self.handoffs.forget(&key);
-                    self.view.observe(lease, now);
+                    self.observe(lease);
                 }
                 Ok(None) => self.handoffs.forget(&key),
                 Err(_) => unsure += 1,

@@ -10,10 +10,14 @@ use crate::Lease;
 use crate::keeper::{Exit, Freed, Gone};
 
 impl Coordinator {
-    pub(super) fn heed(&mut self, message: Message) -> Result<(), End> {
+    pub(super) async fn heed(&mut self, message: Message) -> Result<(), End> {
         match message {
             Message::Exited(exit) => self.exited(*exit),
             Message::Surveyed(surveyed) => self.surveyed(surveyed),
+            Message::Founded(stream, created) => {
+                self.has_founded(stream, created).await;
+                Ok(())
+            }
             Message::Leave(waiter) => Err(End::Left(waiter)),
         }
     }
@@ -22,6 +26,9 @@ impl Coordinator {
         let Surveyed { stream, listing, created, deleted, failure } = surveyed;
         if failure.as_ref().is_some_and(SurveyError::is_table_missing) {
             return Err(End::TableMissing);
+        }
+        if !self.streams.by_id.contains_key(&stream) {
+            return Ok(());
         }
         if let Some(failure) = &failure {
             tracing::warn!(%stream, error = failure as &dyn std::error::Error, "shards not compared with leases, trying again later");
@@ -47,6 +54,10 @@ impl Coordinator {
         self.count_held();
         let now = self.member.clock.now();
         self.agenda.replan = true;
+        if self.streams.of(&key).is_none() && !matches!(gone, Gone::TableMissing) {
+            tracing::info!(lease = %key, "gave up a lease of a stream that is read no longer");
+            return Ok(());
+        }
         let lost = |why: &str| {
             tracing::info!(lease = %key, why, "lost a lease");
             self.member.metrics.record(metrics::LEASES_LOST, None, 1.0);
@@ -58,7 +69,7 @@ impl Coordinator {
                     self.has_twin = true;
                     tracing::warn!(worker = %self.member.worker, lease = %key, "another live worker has the same id: they take each other's leases for ever; give every worker an id of its own");
                 }
-                self.view.observe(*current, now);
+                self.observe(*current);
             }
             Gone::Deleted => {
                 lost("it was deleted");
@@ -66,7 +77,7 @@ impl Coordinator {
             }
             Gone::Silent => {
                 lost("no renewal succeeded in time");
-                self.view.observe(last, now);
+                self.observe(last);
             }
             Gone::TableMissing => {
                 lost("the table was deleted");
@@ -74,7 +85,7 @@ impl Coordinator {
             }
             Gone::Ended => {
                 tracing::info!(lease = %key, "shard has ended");
-                self.view.observe(last, now);
+                self.observe(last);
                 let merged = |child: &Lease| child.parents.len() > 1;
                 if children.iter().any(merged) {
                     // Whether the other parent has ended is known to its own reader.
@@ -91,7 +102,7 @@ impl Coordinator {
                     }
                     None => tracing::info!(lease = %key, ?freed, "freed a lease"),
                 }
-                self.view.observe(last, now);
+                self.observe(last);
                 if freed == Freed::Released(Release::Halted) {
                     self.shunned.insert(key);
                 }

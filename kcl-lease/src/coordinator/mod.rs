@@ -11,22 +11,24 @@
 //! ```
 //! One task owns the view and plans; takes run side by side, but at most [`WIDTH`] at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use kcl_core::Clock;
 use kcl_core::leasing::{LeaseControl, Leases, LeasingError, Member, Membership};
-use tokio::sync::{mpsc, oneshot};
+use kcl_core::{Clock, StartFrom, Stream, StreamId};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::Lease;
 use crate::calls::Calls;
 use crate::keeper::{Exit, Keeping};
 use crate::store::LeaseStore;
 
 mod act;
 mod aside;
+mod changes;
 mod handoffs;
 mod heed;
 mod run;
@@ -57,6 +59,8 @@ pub(crate) async fn join(
         taking: AtomicBool::new(true),
         leaving: CancellationToken::new(),
         held: AtomicUsize::new(0),
+        streams: Mutex::default(),
+        streams_changed: Notify::new(),
     });
     let keeping = Arc::new(Keeping {
         calls: Calls::new(store, &member),
@@ -101,6 +105,8 @@ pub(crate) enum Message {
     Exited(Box<Exit>),
     /// The shards of a stream were compared with its leases.
     Surveyed(Surveyed),
+    /// An added stream has leases now: those that were created here, unless another worker had begun.
+    Founded(StreamId, Option<Vec<Lease>>),
     /// Free everything and end; answer how many leases could not be freed.
     Leave(oneshot::Sender<usize>),
 }
@@ -113,12 +119,26 @@ pub(crate) struct Control {
     taking: AtomicBool,
     leaving: CancellationToken,
     held: AtomicUsize,
+    /// The streams to read from now on, until the coordinator has taken note.
+    streams: Mutex<Option<Vec<(Stream, StartFrom)>>>,
+    streams_changed: Notify,
+}
+
+impl Control {
+    fn changed_streams(&self) -> Option<Vec<(Stream, StartFrom)>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 #[async_trait]
 impl LeaseControl for Control {
     fn stop_taking(&self) {
         self.taking.store(false, Ordering::SeqCst);
+    }
+
+    fn read_streams(&self, streams: Vec<(Stream, StartFrom)>) {
+        *self.streams.lock().unwrap_or_else(PoisonError::into_inner) = Some(streams);
+        self.streams_changed.notify_one();
     }
 
     async fn leave(&self, deadline: Instant) -> usize {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use kcl_core::leasing::{LeaseEvent, LeasingError, Member};
 use kcl_core::{Backoff, StreamId, metrics};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::DropGuard;
 
 use super::aside::Aside;
 use super::handoffs::Handoffs;
@@ -17,7 +18,7 @@ use super::{Control, Message, Streams, Survey};
 use crate::assign;
 use crate::keeper::{Keeper, Keeping};
 use crate::store::{Consistency, Outcome, Scan, StoreError, StoreErrorKind};
-use crate::sync::{self, Listing};
+use crate::sync::Listing;
 use crate::view::View;
 use crate::{Lease, LeaseKey};
 
@@ -40,6 +41,8 @@ pub(super) struct Coordinator {
     pub(super) listings: BTreeMap<StreamId, Listing>,
     /// What others were asked for.
     pub(super) handoffs: Handoffs,
+    /// The streams that were added and have no leases yet, as far as is known; dropped when one is removed again.
+    pub(super) founding: BTreeMap<StreamId, DropGuard>,
     pub(super) agenda: Agenda,
     pub(super) aside: Aside,
     /// Another live worker was seen under this one's id.
@@ -98,6 +101,7 @@ impl Coordinator {
             waiting: BTreeSet::new(),
             listings: BTreeMap::new(),
             handoffs: Handoffs::default(),
+            founding: BTreeMap::new(),
             agenda: Agenda {
                 scan: now,
                 failures: 0,
@@ -141,19 +145,8 @@ impl Coordinator {
         let streams: Vec<_> = self.streams.by_id.values().cloned().collect();
         for (stream, start) in streams {
             if self.streams.leases(&stream.id, self.view.leases()).next().is_none() {
-                if let Some(created) = self.survey.found(&stream, start, &mut self.rng).await? {
-                    // The listing of a new application does not tell which parents are gone.
-                    let is_orphan = |lease| sync::lacks_a_parent(lease, |_| false);
-                    let pause = if created.iter().any(is_orphan) {
-                        Duration::ZERO
-                    } else {
-                        self.member.timing.sync_interval
-                    };
-                    self.learn(created);
-                    self.plan_survey(stream.id, pause);
-                } else {
-                    self.agenda.scan = self.member.clock.now();
-                }
+                let created = self.survey.found(&stream, start, &mut self.rng).await?;
+                self.founded(stream.id, created);
             }
         }
         Ok(self)
@@ -182,13 +175,16 @@ impl Coordinator {
 
     async fn work(&mut self, messages: &mut mpsc::Receiver<Message>) -> End {
         loop {
+            self.change_streams().await;
             if let Err(end) = self.act().await {
                 return end;
             }
             let wake = self.handoffs.due().into_iter().fold(self.wake(), Instant::min);
+            let control = self.control.clone();
             let mut message = tokio::select! {
                 biased;
                 message = messages.recv() => message,
+                () = control.streams_changed.notified() => continue,
                 () = self.member.clock.sleep_until(wake) => None,
             };
             if message.is_none() {
@@ -203,7 +199,7 @@ impl Coordinator {
                 }
             }
             while let Some(told) = message {
-                if let Err(end) = self.heed(told) {
+                if let Err(end) = self.heed(told).await {
                     return end;
                 }
                 message = messages.try_recv().ok();
@@ -301,12 +297,18 @@ impl Coordinator {
         self.agenda.scan = self.member.clock.now() + pause;
     }
 
+    /// Takes note of a lease as it is now; not of one of a stream that is read no longer.
+    pub(super) fn observe(&mut self, lease: Lease) {
+        if self.streams.of(&lease.key).is_some() {
+            self.view.observe(lease, self.member.clock.now());
+        }
+    }
+
     /// Takes note of leases that were just created, unless more is known.
     pub(super) fn learn(&mut self, created: Vec<Lease>) {
-        let now = self.member.clock.now();
         for lease in created {
             if self.view.get(&lease.key).is_none() {
-                self.view.observe(lease, now);
+                self.observe(lease);
                 self.agenda.replan = true;
             }
         }

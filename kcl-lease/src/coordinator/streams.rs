@@ -11,28 +11,30 @@ use crate::{Lease, LeaseKey};
 #[derive(Debug, Clone)]
 pub(super) struct Streams {
     pub(super) by_id: BTreeMap<StreamId, (Stream, StartFrom)>,
+    several: bool,
 }
 
 impl Streams {
     pub(super) fn new(member: &Member) -> Self {
         let by_id = member.streams.iter();
-        Self { by_id: by_id.map(|s| (s.0.id.clone(), s.clone())).collect() }
+        let by_id = by_id.map(|s| (s.0.id.clone(), s.clone())).collect();
+        Self { by_id, several: member.several_streams }
     }
 
     pub(super) fn key(&self, stream: &StreamId, shard: &ShardId) -> LeaseKey {
-        if self.by_id.len() == 1 {
-            LeaseKey::single(shard.clone())
-        } else {
+        if self.several {
             LeaseKey::multi(stream.clone(), shard.clone())
+        } else {
+            LeaseKey::single(shard.clone())
         }
     }
 
     /// The stream that a lease belongs to; `None` when it is none of these.
     pub(super) fn of(&self, key: &LeaseKey) -> Option<&(Stream, StartFrom)> {
-        match (key.stream(), self.by_id.len()) {
-            (None, 1) => self.by_id.values().next(),
-            (Some(stream), 2..) => self.by_id.get(stream),
-            (None | Some(_), _) => None,
+        match key.stream() {
+            None if !self.several => self.by_id.values().next(),
+            Some(stream) if self.several => self.by_id.get(stream),
+            None | Some(_) => None,
         }
     }
 
@@ -52,7 +54,7 @@ impl Streams {
     /// is most likely another application's.
     pub(super) fn refusal(&self, leases: &[Lease]) -> Option<String> {
         let first = leases.first()?;
-        if let (1, Some(ours)) = (self.by_id.len(), self.by_id.keys().next()) {
+        if let (false, Some(ours)) = (self.several, self.by_id.keys().next()) {
             let named = leases.iter().filter(|lease| lease.key.stream().is_none());
             let mut named = named.filter_map(|lease| Some((lease, lease.stream.as_ref()?)));
             if let Some((lease, stream)) = named.find(|(_, stream)| *stream != ours) {
@@ -74,15 +76,19 @@ impl Streams {
                 first.key
             ));
         }
-        let recreated = |lease: &&Lease| {
-            let stream = lease.key.stream();
-            stream.is_some_and(|other| self.by_id.keys().any(|id| is_successor(id, other)))
-        };
-        if let Some(old) = leases.iter().find(recreated) {
-            return Some(earlier(&old.key));
+        let mut recreated = self.by_id.keys().filter_map(|id| Self::recreated(id, leases));
+        if let Some(refusal) = recreated.next() {
+            return Some(refusal);
         }
         let foreign = leases.iter().all(|lease| self.of(&lease.key).is_none());
-        foreign.then(|| format!("its leases, such as {}, are all of streams that this worker does not read; if it is the table of this application let the worker read one of those streams as well until the others have leases, else choose another table", first.key))
+        (foreign && !self.by_id.is_empty()).then(|| format!("its leases, such as {}, are all of streams that this worker does not read; if it is the table of this application let the worker read one of those streams as well until the others have leases, else choose another table", first.key))
+    }
+
+    /// Why a stream must not be read with a table of several that holds such leases: there are some of an earlier one of its name.
+    pub(super) fn recreated(stream: &StreamId, leases: &[Lease]) -> Option<String> {
+        let is_old =
+            |lease: &&Lease| lease.key.stream().is_some_and(|other| is_successor(stream, other));
+        leases.iter().find(is_old).map(|old| earlier(&old.key))
     }
 }
 
@@ -108,7 +114,7 @@ mod tests {
             let address = id.name().as_str().parse().unwrap();
             (id.clone(), (Stream { id, address }, StartFrom::Latest))
         };
-        Streams { by_id: ids.iter().map(stream).collect() }
+        Streams { by_id: ids.iter().map(stream).collect(), several: ids.len() != 1 }
     }
 
     fn refused(ours: &[&str], keys: &[&str]) -> bool {

@@ -113,7 +113,7 @@ impl Survey {
         }
     }
 
-    async fn scan(&self) -> Result<Scan, StoreError> {
+    pub(super) async fn scan(&self) -> Result<Scan, StoreError> {
         let until = self.clock.now() + self.timing.lease_duration;
         self.calls.scan(Consistency::Strong, until).await
     }

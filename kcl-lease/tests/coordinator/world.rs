@@ -137,6 +137,7 @@ impl World {
             application: "orders-app".parse().unwrap(),
             worker: worker_id.parse().unwrap(),
             streams,
+            several_streams: several,
             api: Arc::new(self.kinesis.clone()),
             timing: self.timing,
             max_leases: max.and_then(NonZeroU32::new),

@@ -21,6 +21,7 @@ async fn member(emulator: &Emulator, tasks: &Tasks) -> Member {
         application: TABLE.parse().unwrap(),
         worker: "a".parse().unwrap(),
         streams: vec![(stream, StartFrom::TrimHorizon)],
+        several_streams: false,
         api: Arc::new(api),
         timing: LeaseTiming::for_duration(Duration::from_secs(10)),
         max_leases: None,

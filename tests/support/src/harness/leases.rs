@@ -8,7 +8,7 @@ use kcl_core::leasing::{
     CheckpointError, Grant, HeldLease, LeaseControl, LeaseEvent, Leases, LeasingError, Member,
     Membership, PendingCheckpoint, Release,
 };
-use kcl_core::{ChildShard, Clock, Position, ShardId, Stream};
+use kcl_core::{ChildShard, Clock, Position, ShardId, StartFrom, Stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -104,6 +104,8 @@ impl Leases for OneLease {
 #[async_trait]
 impl LeaseControl for OneLease {
     fn stop_taking(&self) {}
+
+    fn read_streams(&self, _: Vec<(Stream, StartFrom)>) {}
 
     async fn leave(&self, _: Instant) -> usize {
         let mut state = self.lock();
