@@ -1,14 +1,20 @@
 //! Side-by-side measures of the framework. Each prints ratios of one run; absolute figures of a shared machine mean little.
 //!
-//! The emulator runs in a process of its own over loopback, and so does each measured client, so that a client's CPU time and
-//! memory are its own.
+//! Where CPU time or memory is measured, the emulator runs in a process of its own over loopback, and so does each measured client,
+//! so that a client's figures are its own.
 #![expect(clippy::print_stdout, reason = "a program whose product is a report")]
 
 mod client;
 mod economy;
+#[expect(clippy::disallowed_methods, reason = "it stands outside of the library")]
+mod fleet;
+#[expect(clippy::disallowed_methods, reason = "it measures by the host's clock")]
+mod join;
 mod memory;
 mod overhead;
 mod process;
+#[expect(clippy::disallowed_methods, reason = "it measures by the host's clock")]
+mod reshard;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +38,10 @@ enum Measure {
     Slow(memory::Slow),
     /// Requests and capacity units of the lease table for each lease-hour, beside the Java KCL's
     Economy(economy::Arguments),
+    /// Time and moves until a fleet with many leases has shared them with one more worker
+    Join(join::Arguments),
+    /// How long keys stand still when their shard is split or merged
+    Reshard(reshard::Arguments),
     /// An emulator with a stream (used by the measures)
     #[command(hide = true)]
     Serve(serve::Arguments),
@@ -46,6 +56,8 @@ fn main() -> Result<(), Failure> {
         Measure::Idle(arguments) => memory::idle(&arguments),
         Measure::Slow(arguments) => memory::slow(&arguments),
         Measure::Economy(arguments) => economy::measure(&arguments),
+        Measure::Join(arguments) => runtime()?.block_on(join::measure(arguments)),
+        Measure::Reshard(arguments) => runtime()?.block_on(reshard::measure(arguments)),
         Measure::Serve(arguments) => runtime()?.block_on(serve::run(arguments)),
         Measure::Client(arguments) => runtime()?.block_on(client::run(arguments)),
     }

@@ -80,14 +80,14 @@ pub struct LeaseTiming {
 }
 
 impl LeaseTiming {
-    /// Proportions that hold for any lease duration: renew at a third, fence at a tenth before the end, scan at a fifth
+    /// Proportions that hold for any lease duration: renew after two fifths, fence at a tenth before the end, scan at an eighth
     /// but between 500 ms and 5 s, and list shards every minute.
     #[must_use]
     pub fn for_duration(lease_duration: Duration) -> Self {
-        let scan = (lease_duration / 5).clamp(Duration::from_millis(500), Duration::from_secs(5));
+        let scan = (lease_duration / 8).clamp(Duration::from_millis(500), Duration::from_secs(5));
         Self {
             lease_duration,
-            renew_interval: lease_duration / 3,
+            renew_interval: lease_duration * 2 / 5,
             fence_margin: lease_duration / 10,
             scan_interval: scan,
             sync_interval: Duration::from_secs(60),

@@ -11,7 +11,7 @@ pub(crate) use tracker::Tracker;
 /// When progress becomes durable.
 ///
 /// With the default, `Ok` from `process_records` means that the batch is done; the framework notes it at once and every
-/// renewal of the lease (a third of the lease duration) makes it durable at no cost of its own. [`every`](Self::every)
+/// renewal of the lease (two fifths of the lease duration) makes it durable at no cost of its own. [`every`](Self::every)
 /// and [`or_after`](Self::or_after) ask for earlier writes. After a crash, what was done since the last durable checkpoint
 /// is delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

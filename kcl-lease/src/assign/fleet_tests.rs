@@ -80,7 +80,7 @@ impl Fleet {
             patience: TEN,
             max_leases: None,
         };
-        let moves = plan(view, &me, now, &mut self.rng.clone());
+        let moves = plan(view, &me, now, &mut self.rng.clone()).moves;
         let key = |planned| {
             let (Move::Take(claim) | Move::Ask(claim) | Move::Steal(claim)) = planned;
             claim.lease.key

@@ -5,8 +5,8 @@
 //! 1. Leases under this worker's own id that it does not hold are those of its previous life: it takes them back at once,
 //!    expired or not. The counter fences the previous life.
 //! 2. Free and expired leases up to the target `ceil(startable leases / live workers)`, the longest free first, then by
-//!    chance so that workers do not collide. What was free for a whole scan interval is taken regardless of the target:
-//!    each of ours that is below it has looked since, and others would leave it for longer than balance is worth (Java
+//!    chance so that workers do not collide. What was free for a while ([`Me::patience`]) is taken regardless of the target:
+//!    most of ours that are below it have looked since, and others would leave it for longer than balance is worth (Java
 //!    2.x looks every two lease durations, and counts ended leases as its load). So are the children of a shard that this
 //!    worker has just read to its end: others would notice them with their next scan, and its keys would stand still
 //!    until then.
@@ -29,6 +29,7 @@ use kcl_core::WorkerId;
 
 use crate::view::{Life, View};
 use crate::{Lease, LeaseKey};
+pub(crate) use explain::Situation;
 
 /// The worker that plans.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +46,7 @@ pub(crate) struct Me<'a> {
     pub(crate) waiting: &'a BTreeSet<LeaseKey>,
     /// What it has asked for, and until when it waits for that.
     pub(crate) asked: &'a BTreeMap<LeaseKey, Instant>,
-    /// How long free leases are left to workers below the target: their scan interval.
+    /// How long free leases are left to workers below the target.
     pub(crate) patience: Duration,
     /// The most that it may hold; `None` means no limit.
     pub(crate) max_leases: Option<NonZeroU32>,
@@ -74,13 +75,26 @@ pub(crate) struct Claim {
     pub(crate) why: &'static str,
 }
 
-/// The next moves. They are independent of each other, and in the order of their urgency.
-pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::Rng) -> Vec<Move> {
+/// What to do now, and why.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Independent of each other, and in the order of their urgency.
+    pub(crate) moves: Vec<Move>,
+    /// When to plan again even if nothing changes: a lease that is left to others is not left for ever.
+    pub(crate) again: Option<Instant>,
+    /// What it was decided from.
+    pub(crate) situation: Situation,
+}
+
+/// The next moves.
+pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::Rng) -> Plan {
     let board = Board::new(view, me, now);
     let limit = me.max_leases.map_or(usize::MAX, |max| max.get() as usize);
     let target = board.startable.div_ceil(board.workers.len()).min(limit);
+    let mut situation = Situation::new(&board, me, target);
     let mut mine = me.held.len();
     let mut moves = Vec::new();
+    let mut again = None;
 
     for lease in board.own.iter().take(limit.saturating_sub(mine)) {
         moves.push(Move::Take(claim(view, lease, "own from an earlier life")));
@@ -97,9 +111,14 @@ pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::R
         let is_urgent =
             |(lease, since): &(&Lease, Instant)| is_heir(lease) || *since + me.patience <= now;
         let urgent = available.partition_point(is_urgent);
-        for (lease, _) in available.iter().take(need.max(urgent).min(room)) {
+        let (taken, left) = available.split_at(need.max(urgent).min(room).min(available.len()));
+        for (lease, _) in taken {
             let why = if lease.owner.is_some() { "expired" } else { "free" };
             moves.push(Move::Take(claim(view, lease, why)));
+        }
+        situation.left = left.len();
+        if taken.len() < room {
+            again = left.first().map(|(_, since)| *since + me.patience);
         }
     } else if board.own.is_empty() {
         let mut stolen = steal(board.loads, mine, need);
@@ -114,7 +133,7 @@ pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::R
             }
         }));
     }
-    moves
+    Plan { moves, again, situation }
 }
 
 fn steal<'a>(
@@ -163,6 +182,10 @@ struct Board<'a> {
     coming: usize,
     /// Startable ones of the other live workers.
     loads: BTreeMap<&'a WorkerId, Load<'a>>,
+    /// How many have not ended, but cannot be read yet.
+    blocked: usize,
+    /// How many without a live holder this worker gave up for good.
+    shunned: usize,
 }
 
 impl<'a> Board<'a> {
@@ -174,6 +197,8 @@ impl<'a> Board<'a> {
             available: Vec::new(),
             coming: 0,
             loads: BTreeMap::new(),
+            blocked: 0,
+            shunned: 0,
         };
         for (lease, life) in view.judged(now) {
             if life == Life::Live {
@@ -181,6 +206,7 @@ impl<'a> Board<'a> {
             }
             let held = me.held.contains(&lease.key);
             if !held && !is_startable(view, me.waiting, lease) {
+                board.blocked += usize::from(!lease.has_ended());
                 continue;
             }
             board.startable += 1;
@@ -191,7 +217,7 @@ impl<'a> Board<'a> {
                     let asker = view.asker(&lease.key, now).filter(|asker| *asker != me.worker);
                     board.live(lease, owner, (me.asked.get(&lease.key), asker), now, shunned);
                 }
-                _ if shunned => {}
+                _ if shunned => board.shunned += 1,
                 (_, Life::Free(since) | Life::Expired(since)) if !owned_by(lease, me.worker) => {
                     board.available.push((lease, since));
                 }
@@ -251,6 +277,7 @@ fn claim(view: &View, lease: &Lease, why: &'static str) -> Claim {
     Claim { lease, verify, why }
 }
 
+mod explain;
 #[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]

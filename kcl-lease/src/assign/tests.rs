@@ -12,6 +12,22 @@ const SCAN: Duration = Duration::from_secs(2);
 /// `!!` a scan interval ago; `-` is free, `-!` for a scan interval; `END` has ended. `<p` after the owner names a parent.
 /// Returns the moves as sorted words: `+shard` for a take, `~shard` for a steal.
 pub(super) fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
+    words(&plan_of(leases, held, max))
+}
+
+fn words(plan: &Plan) -> String {
+    let word = |planned: &Move| match planned {
+        Move::Take(claim) => format!("+{}", claim.lease.key),
+        Move::Ask(claim) => format!("?{}", claim.lease.key),
+        Move::Steal(claim) => format!("~{}", claim.lease.key),
+    };
+    let mut words: Vec<String> = plan.moves.iter().map(word).collect();
+    words.sort();
+    words.join(" ")
+}
+
+/// The plan behind it.
+pub(super) fn plan_of(leases: &str, held: &str, max: Option<u32>) -> Plan {
     let now = start();
     let mut view = View::new(TEN);
     for word in leases.split_whitespace() {
@@ -43,16 +59,7 @@ pub(super) fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
         patience: SCAN,
         max_leases: max.and_then(NonZeroU32::new),
     };
-    let mut moves: Vec<String> = plan(&view, &me, now, &mut fastrand::Rng::with_seed(7))
-        .iter()
-        .map(|m| match m {
-            Move::Take(claim) => format!("+{}", claim.lease.key),
-            Move::Ask(claim) => format!("?{}", claim.lease.key),
-            Move::Steal(claim) => format!("~{}", claim.lease.key),
-        })
-        .collect();
-    moves.sort();
-    moves.join(" ")
+    plan(&view, &me, now, &mut fastrand::Rng::with_seed(7))
 }
 
 #[test]
@@ -154,7 +161,7 @@ fn an_absent_parent_is_verified_until_the_child_has_progressed() {
             patience: SCAN,
             max_leases: None,
         };
-        let moves = plan(&view, &me, now, &mut fastrand::Rng::with_seed(1));
+        let moves = plan(&view, &me, now, &mut fastrand::Rng::with_seed(1)).moves;
         let [Move::Take(claim)] = &moves[..] else { panic!("{moves:?}") };
         assert_eq!(claim.verify, verify);
     }
@@ -199,15 +206,8 @@ fn plan_later(leases: &str, held: &str, asked: &str, max: Option<u32>, later: Du
         patience: SCAN,
         max_leases: max.and_then(NonZeroU32::new),
     };
-    let word = |planned: &Move| match planned {
-        Move::Take(claim) => format!("+{}", claim.lease.key),
-        Move::Ask(claim) => format!("?{}", claim.lease.key),
-        Move::Steal(claim) => format!("~{}", claim.lease.key),
-    };
     let planned = plan(&view, &me, now, &mut fastrand::Rng::with_seed(7));
-    let mut moves: Vec<String> = planned.iter().map(word).collect();
-    moves.sort();
-    moves.join(" ")
+    words(&planned)
 }
 
 #[test]

@@ -11,7 +11,7 @@ use kcl_core::{ShardId, WorkerId};
 use super::WIDTH;
 use super::run::{Coordinator, End};
 use super::take::Taken;
-use crate::assign::{self, Claim, Me, Move};
+use crate::assign::{self, Claim, Me, Move, Plan};
 use crate::store::StoreErrorKind;
 use crate::sync;
 use crate::{Lease, LeaseKey};
@@ -35,11 +35,14 @@ impl Coordinator {
             heirs: &self.heirs,
             waiting: &self.waiting,
             asked: &self.handoffs.deadlines(),
-            patience: self.member.timing.scan_interval,
+            patience: self.member.timing.scan_interval / 3,
             max_leases: self.member.max_leases,
         };
         self.agenda.planned = self.member.clock.now();
-        let moves = assign::plan(&self.view, &me, self.agenda.planned, &mut self.rng);
+        let plan = assign::plan(&self.view, &me, self.agenda.planned, &mut self.rng);
+        self.agenda.patience = plan.again;
+        self.explain(&plan);
+        let moves = plan.moves;
         let (taker, control) = (self.taker.clone(), self.control.clone());
         let taken = stream::iter(moves).map(|planned| {
             let (taker, control) = (taker.clone(), control.clone());
@@ -80,6 +83,17 @@ impl Coordinator {
         };
         self.heirs.retain(is_free);
         Ok(())
+    }
+
+    /// To the log, when it says something else than before. Only with a thought for it: a plan of a thousand leases is long.
+    fn explain(&mut self, plan: &Plan) {
+        if tracing::enabled!(target: EXPLAIN, tracing::Level::DEBUG) {
+            let explanation = plan.explain();
+            if explanation != self.explained {
+                tracing::debug!(target: EXPLAIN, "{explanation}");
+                self.explained = explanation;
+            }
+        }
     }
 
     async fn won(&mut self, planned: &Move, claim: &Claim, lease: Lease, begun: Instant) {
@@ -132,6 +146,9 @@ impl Coordinator {
         lease.parents.iter().any(is_known)
     }
 }
+
+/// Where plans are explained, for whoever asks for it.
+const EXPLAIN: &str = "kcl_lease::explain";
 
 /// True when this worker was to have a lease that it did not get, because others were faster: there may be another one, which
 /// would stand still until the next scan. Under its own id it must be a twin, and there is no end to that.

@@ -47,6 +47,8 @@ pub(super) struct Coordinator {
     pub(super) aside: Aside,
     /// Another live worker was seen under this one's id.
     pub(super) has_twin: bool,
+    /// The explanation of the last plan, where they are logged.
+    pub(super) explained: String,
     pub(super) rng: fastrand::Rng,
 }
 
@@ -57,6 +59,8 @@ pub(super) struct Agenda {
     pub(super) failures: u32,
     /// The next comparisons of shards and leases, of the streams where none is under way.
     pub(super) surveys: BTreeMap<StreamId, SurveyTime>,
+    /// When free leases that were left to others are left no longer.
+    pub(super) patience: Option<Instant>,
     /// The view has changed since the last plan.
     pub(super) replan: bool,
     /// When the last plan was made. What expires while its moves are executed was not in it.
@@ -106,11 +110,13 @@ impl Coordinator {
                 scan: now,
                 failures: 0,
                 surveys: streams.by_id.keys().map(|id| (id.clone(), at_once)).collect(),
+                patience: None,
                 replan: true,
                 planned: now,
             },
             aside: Aside::default(),
             has_twin: false,
+            explained: String::new(),
             rng: fastrand::Rng::with_seed(member.seed),
             member,
             streams,
@@ -216,6 +222,7 @@ impl Coordinator {
         for survey in self.agenda.surveys.values() {
             wake = wake.min(survey.due);
         }
+        wake = self.agenda.patience.map_or(wake, |patience| wake.min(patience));
         if self.agenda.failures == 0 {
             let me = Some(&self.member.worker);
             let mine =
@@ -233,6 +240,12 @@ impl Coordinator {
         let now = self.member.clock.now();
         if self.handoffs.due().is_some_and(|due| due <= now) {
             self.look_at_asked().await?;
+            if now < self.wake() {
+                return Ok(());
+            }
+        }
+        if self.agenda.patience.take_if(|patience| *patience <= now).is_some() {
+            self.agenda.replan = true;
             if now < self.wake() {
                 return Ok(());
             }

@@ -47,7 +47,7 @@ impl<R> Default for Asked<R> {
 impl Pause {
     pub(super) fn new(renew_interval: Duration) -> Self {
         let base = (renew_interval / 8).min(FIRST_PAUSE);
-        Self { backoff: Backoff::new(base, renew_interval / 2), failures: 0, over: None }
+        Self { backoff: Backoff::new(base, renew_interval / 4), failures: 0, over: None }
     }
 
     pub(super) fn begin(&mut self, now: Instant, rng: &mut fastrand::Rng) {

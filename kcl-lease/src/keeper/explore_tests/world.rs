@@ -282,7 +282,7 @@ impl World {
             patience: 2 * worker.view.lease_duration(),
             max_leases: None,
         };
-        worker.planned = assign::plan(&worker.view, &me, self.now, &mut rng());
+        worker.planned = assign::plan(&worker.view, &me, self.now, &mut rng()).moves;
     }
 
     /// As the coordinator's taker. One whose answer is lost, as well as the read after it, knows nothing of its lease.

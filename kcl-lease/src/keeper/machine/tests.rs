@@ -10,7 +10,8 @@ const MS: Duration = Duration::from_millis(1);
 const RENEWALS: std::ops::RangeInclusive<u128> = 2_999..=3_333;
 
 fn timing() -> LeaseTiming {
-    LeaseTiming::for_duration(10_000 * MS)
+    // Round numbers to count with.
+    LeaseTiming { renew_interval: 10_000 * MS / 3, ..LeaseTiming::for_duration(10_000 * MS) }
 }
 
 fn at(sequence: u64) -> Position {
