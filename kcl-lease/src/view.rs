@@ -126,6 +126,20 @@ impl View {
         self.leases.values().map(move |known| (&known.lease, self.life(known, now)))
     }
 
+    /// The workers that gave no sign of life for longer than a living one takes to renew, on any lease: they are about to expire.
+    pub(crate) fn suspects(&self, now: Instant) -> BTreeSet<&WorkerId> {
+        let mut signs: BTreeMap<&WorkerId, Instant> = BTreeMap::new();
+        for known in self.leases.values() {
+            if let Some(owner) = &known.lease.owner {
+                let sign = signs.entry(owner).or_insert(known.moved);
+                *sign = known.moved.max(*sign);
+            }
+        }
+        let silence = self.duration * 3 / 5;
+        signs.retain(|_, sign| *sign + silence <= now);
+        signs.into_keys().collect()
+    }
+
     /// The next instant at which a holder that is alive now counts as dead, unless it gives a sign of life before. Ended
     /// leases, and those for which `of_interest` is false, do not count.
     pub(crate) fn next_expiry(

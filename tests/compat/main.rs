@@ -36,7 +36,7 @@ const FAILOVER: Duration = Duration::from_secs(10);
 
 /// A lease duration; a scan until the holder's last sign of life is seen; a scan for which what is left is up to workers
 /// that have less; and a second.
-const TAKEOVER: Duration = Duration::from_secs(15);
+const TAKEOVER: Duration = Duration::from_secs(13);
 
 /// Java's taker runs every two lease durations, and takes one lease of a live worker at a time.
 const JAVA_TURN: Duration = Duration::from_secs(21);

@@ -5,7 +5,8 @@
 //! 1. Leases under this worker's own id that it does not hold are those of its previous life: it takes them back at once,
 //!    expired or not. The counter fences the previous life.
 //! 2. Free and expired leases up to the target `ceil(startable leases / live workers)`, the longest free first, then by
-//!    chance so that workers do not collide. What was free for a while ([`Me::patience`]) is taken regardless of the target:
+//!    chance so that workers do not collide. A worker that is about to expire ([`View::suspects`]) counts for none: its leases
+//!    come free one after the other, and each would wait for the last. What was free for a while ([`Me::patience`]) is taken regardless of the target:
 //!    most of ours that are below it have looked since, and others would leave it for longer than balance is worth (Java
 //!    2.x looks every two lease durations, and counts ended leases as its load). So are the children of a shard that this
 //!    worker has just read to its end: others would notice them with their next scan, and its keys would stand still
@@ -14,7 +15,7 @@
 //!    Which ones is *not* left to chance: when several workers want from the same one they want the same leases, so that
 //!    the conditional write leaves it no poorer than one of them would have.
 //!
-//!    A worker that hands over on request is asked for them ([`Move::Ask`]): what was asked for counts as this worker's, and
+//!    A worker that is about to expire is left alone. One that hands over on request is asked for them ([`Move::Ask`]): what was asked for counts as this worker's, and
 //!    is taken when it has not come in time. What another worker has asked for is left alone, and counts for nobody.
 //!
 //! A lease is startable once every parent's lease has ended or is gone for good (where the Java KCL takes it and lets it block). A
@@ -90,7 +91,9 @@ pub(crate) struct Plan {
 pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::Rng) -> Plan {
     let board = Board::new(view, me, now);
     let limit = me.max_leases.map_or(usize::MAX, |max| max.get() as usize);
-    let target = board.startable.div_ceil(board.workers.len()).min(limit);
+    let share = |workers: usize| board.startable.div_ceil(workers).min(limit);
+    let active = board.workers.difference(&board.suspects).count();
+    let (target, even) = (share(active), share(board.workers.len()));
     let mut situation = Situation::new(&board, me, target);
     let mut mine = me.held.len();
     let mut moves = Vec::new();
@@ -101,7 +104,6 @@ pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::R
     }
     mine += moves.len() + board.coming;
     let room = limit.saturating_sub(mine);
-    let need = target.saturating_sub(mine).min(room);
 
     if !board.available.is_empty() {
         let mut available = board.available;
@@ -111,6 +113,7 @@ pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::R
         let is_urgent =
             |(lease, since): &(&Lease, Instant)| is_heir(lease) || *since + me.patience <= now;
         let urgent = available.partition_point(is_urgent);
+        let need = target.saturating_sub(mine);
         let (taken, left) = available.split_at(need.max(urgent).min(room).min(available.len()));
         for (lease, _) in taken {
             let why = if lease.owner.is_some() { "expired" } else { "free" };
@@ -121,7 +124,7 @@ pub(crate) fn plan(view: &View, me: &Me<'_>, now: Instant, rng: &mut fastrand::R
             again = left.first().map(|(_, since)| *since + me.patience);
         }
     } else if board.own.is_empty() {
-        let mut stolen = steal(board.loads, mine, need);
+        let mut stolen = steal(board.loads, mine, even.saturating_sub(mine).min(room));
         rng.shuffle(&mut stolen);
         moves.extend(stolen.into_iter().map(|lease: &Lease| {
             if me.asked.contains_key(&lease.key) {
@@ -172,6 +175,8 @@ struct Load<'a> {
 struct Board<'a> {
     /// Those with a sign of life, and this one.
     workers: BTreeSet<&'a WorkerId>,
+    /// Those among them that are about to expire, and others.
+    suspects: BTreeSet<&'a WorkerId>,
     /// How many leases can be read now, by whomever.
     startable: usize,
     /// Startable ones under this worker's id that it does not hold.
@@ -192,6 +197,7 @@ impl<'a> Board<'a> {
     fn new(view: &'a View, me: &Me<'a>, now: Instant) -> Self {
         let mut board = Self {
             workers: BTreeSet::from([me.worker]),
+            suspects: view.suspects(now),
             startable: 0,
             own: Vec::new(),
             available: Vec::new(),
@@ -200,6 +206,7 @@ impl<'a> Board<'a> {
             blocked: 0,
             shunned: 0,
         };
+        board.suspects.remove(me.worker);
         for (lease, life) in view.judged(now) {
             if life == Life::Live {
                 board.workers.extend(&lease.owner);
@@ -247,7 +254,7 @@ impl<'a> Board<'a> {
                 load.leases += 1;
                 match deadline {
                     Some(_) => load.late.push(lease),
-                    None if !shunned => load.movable.push(lease),
+                    None if !shunned && !self.suspects.contains(owner) => load.movable.push(lease),
                     None => {}
                 }
             }

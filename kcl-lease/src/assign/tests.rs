@@ -9,7 +9,7 @@ const TEN: Duration = Duration::from_secs(10);
 const SCAN: Duration = Duration::from_secs(2);
 
 /// Plans for worker `me` on a table of text, one word per lease: `shard:owner`, an owner with `!` has expired, with
-/// `!!` a scan interval ago; `-` is free, `-!` for a scan interval; `END` has ended. `<p` after the owner names a parent.
+/// `!!` a scan interval ago, one with `?` has been silent for seven seconds; `-` is free, `-!` for a scan interval; `END` has ended. `<p` after the owner names a parent.
 /// Returns the moves as sorted words: `+shard` for a take, `~shard` for a steal.
 pub(super) fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
     words(&plan_of(leases, held, max))
@@ -34,12 +34,13 @@ pub(super) fn plan_of(leases: &str, held: &str, max: Option<u32>) -> Plan {
         let (shard, rest) = word.split_once(':').unwrap();
         let (owner, parents) = rest.split_once('<').unwrap_or((rest, ""));
         let silent = match (owner.starts_with('-'), owner.matches('!').count()) {
+            (_, 0) if owner.ends_with('?') => SCAN + TEN / 2,
             (_, 0) => Duration::ZERO,
             (true, _) => SCAN,
             (false, 1) => TEN,
             (false, _) => TEN + SCAN,
         };
-        let owner = owner.trim_end_matches('!');
+        let owner = owner.trim_end_matches(['!', '?']);
         let mut lease = lease(shard, if matches!(owner, "-" | "END") { "" } else { owner }, 1);
         lease.parents =
             parents.split(',').filter(|p| !p.is_empty()).map(|p| p.parse().unwrap()).collect();
@@ -77,6 +78,11 @@ fn what_is_taken() {
         ("a:me b:me c:bar d:-!", "a b", "+d"), // but bar had its turn
         ("a:me b:me c:bar d:baz!", "a b", ""),
         ("a:me b:me c:bar d:baz!!", "a b", "+d"),
+        // What a crashed worker leaves comes free lease by lease: it is shared as if it were gone, and before that left alone.
+        ("a:me b:me c:bar d:baz! e:baz? f:baz?", "a b", "+d"),
+        ("a:me b:me c:bar d:baz! e:baz f:baz?", "a b", ""), // one sign of life is enough
+        ("a:bar? b:bar? c:bar?", "", ""),
+        ("a:me b:bar? c:bar? d:bar? e:-", "a", "+e"),
         // Children of what it read to its end: at once, regardless of the target.
         ("a:END b:bar heir:-<a heir2:-<a c:me", "c", "+heir +heir2"),
         ("a:bar heir:-<a", "", ""),

@@ -35,7 +35,7 @@ impl Coordinator {
             heirs: &self.heirs,
             waiting: &self.waiting,
             asked: &self.handoffs.deadlines(),
-            patience: self.member.timing.scan_interval / 3,
+            patience: self.member.timing.scan_interval,
             max_leases: self.member.max_leases,
         };
         self.agenda.planned = self.member.clock.now();

@@ -41,6 +41,11 @@ impl Coordinator {
         self.listings.remove(id);
         self.agenda.surveys.remove(id);
         self.withdraw_strangers().await;
+        let is_stray = |lease: &&Lease| {
+            self.streams.of(&lease.key).is_none() && !self.held.contains_key(&lease.key)
+        };
+        let strays: Vec<_> = self.claimed().filter(is_stray).cloned().collect();
+        self.strays.extend(strays.into_iter().map(|lease| (lease.key.clone(), lease)));
         let streams = &self.streams;
         self.view.retain(|key| streams.of(key).is_some());
         self.heirs.retain(|key| streams.of(key).is_some());
@@ -49,6 +54,7 @@ impl Coordinator {
     fn add_stream(&mut self, id: StreamId, stream: Stream, start: StartFrom) {
         tracing::info!(stream = %id, ?start, "stream added");
         self.streams.by_id.insert(id.clone(), (stream.clone(), start));
+        self.strays.retain(|key, _| key.stream() != Some(&id));
         let ended = CancellationToken::new();
         self.founding.insert(id.clone(), ended.clone().drop_guard());
         let (inbox, rng) = (self.keeping.inbox.clone(), self.rng.fork());

@@ -43,6 +43,8 @@ pub(super) struct Coordinator {
     pub(super) handoffs: Handoffs,
     /// The streams that were added and have no leases yet, as far as is known; dropped when one is removed again.
     pub(super) founding: BTreeMap<StreamId, DropGuard>,
+    /// Leases of streams that are read no longer which carry this worker's name, though it does not hold them.
+    pub(super) strays: BTreeMap<LeaseKey, Lease>,
     pub(super) agenda: Agenda,
     pub(super) aside: Aside,
     /// Another live worker was seen under this one's id.
@@ -106,6 +108,7 @@ impl Coordinator {
             listings: BTreeMap::new(),
             handoffs: Handoffs::default(),
             founding: BTreeMap::new(),
+            strays: BTreeMap::new(),
             agenda: Agenda {
                 scan: now,
                 failures: 0,
@@ -350,12 +353,17 @@ impl Coordinator {
         self.withdraw_all().await + self.disown().await
     }
 
+    /// The leases that carry this worker's name, of the streams that it reads.
+    pub(super) fn claimed(&self) -> impl Iterator<Item = &Lease> {
+        let me = Some(&self.member.worker);
+        self.view.leases().filter(move |lease| lease.owner.as_ref() == me && !lease.has_ended())
+    }
+
     /// Frees what still carries this worker's name though it was lost, so that peers need not wait until that expires; returns
     /// how many could not be freed.
     async fn disown(&self) -> usize {
         let me = Some(&self.member.worker);
-        let claimed = |lease: &&Lease| lease.owner.as_ref() == me && !lease.has_ended();
-        let own: Vec<_> = self.view.leases().filter(claimed).collect();
+        let own: Vec<_> = self.claimed().chain(self.strays.values()).collect();
         let change = self.taker.giving_to(None);
         let until = self.member.clock.now() + self.member.timing.renew_interval;
         let mut unfreed = own.len();

@@ -1,25 +1,17 @@
 //! The workers: processes that start, crash, stall, resume, and stop.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use kcl_core::retrieval::Polling;
-use kcl_core::{Checkpoint, Clock, FailurePolicy, ShardRef, Tasks, Worker, WorkerEvent, WorkerId};
-use kcl_lease::{DynamoLeases, StoreLeases};
+use kcl_core::{ShardRef, StreamSet, Tasks, WorkerEvent, WorkerId};
 use tokio_util::sync::CancellationToken;
 
 use super::World;
-use super::api::SimKinesis;
-use super::calls::Calls;
 use super::gauges::Gauges;
 use super::history::{Life, Turn, What};
-use super::processor::SimProcessor;
-use super::schedule::Checkpoints;
-use super::store::SimStore;
-use super::table::Table;
-use super::wire::APPLICATION;
+
+mod start;
 
 /// The workers of a run.
 pub(crate) struct Crew {
@@ -38,6 +30,10 @@ struct Slot {
     then: Then,
     /// It may hold one lease only.
     limited: bool,
+    /// Where streams may come and go.
+    streams: Option<StreamSet>,
+    /// Until when the stream is not among them.
+    unread: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +79,7 @@ impl Crew {
     pub(crate) fn tend(&mut self) {
         let now = self.world.log.elapsed();
         for at in 0..self.slots.len() {
+            self.read_again(at, now);
             let slot = &mut self.slots[at];
             match slot.state {
                 State::Stalled { until } if until <= now => {
@@ -108,6 +105,29 @@ impl Crew {
                 | State::Down { .. }
                 | State::Gone => {}
             }
+        }
+    }
+
+    /// A worker reads the stream no longer, until so much later.
+    pub(crate) fn unread(&mut self, pick: u32, span: Duration) {
+        let until = self.world.log.elapsed() + span;
+        let name = self.world.stream.id.name().to_string();
+        if let Some(slot) = self.up(pick)
+            && let Some(streams) = &slot.streams
+            && streams.remove(&name).unwrap_or_default()
+        {
+            slot.unread = Some(until);
+            let what = format!("{} reads the stream no longer", slot.life);
+            self.world.log.note(What::Weather(what));
+        }
+    }
+
+    fn read_again(&mut self, at: usize, now: Duration) {
+        let slot = &mut self.slots[at];
+        if slot.unread.take_if(|until| *until <= now).is_some() {
+            let (life, streams) = (slot.life, slot.streams.clone());
+            self.world.log.note(What::Weather(format!("{life} reads the stream again")));
+            streams.iter().for_each(|streams| self.read(streams));
         }
     }
 
@@ -241,6 +261,7 @@ impl Crew {
                 *until = Duration::ZERO;
             }
             slot.then.pause = Duration::ZERO;
+            slot.unread = slot.unread.and(Some(Duration::ZERO));
         }
         self.tend();
         for at in 0..self.slots.len() {
@@ -297,98 +318,6 @@ impl Crew {
         self.next_worker += 1;
         Life { worker, life: 1 }
     }
-
-    #[expect(clippy::expect_used, reason = "settings that are checked by every run")]
-    fn start(&self, life: Life) -> Slot {
-        let world = &self.world;
-        // Of its own, so that one process's settings do not depend on which others there were before.
-        let seed = world.seed ^ (u64::from(life.worker) << 32) ^ u64::from(life.life);
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let (tasks, stop, finished) = (Tasks::new(), CancellationToken::new(), Arc::default());
-        let gauges = Arc::new(Gauges::new(life, world.log.clone()));
-        let of_observer = world.clone();
-        let (of_processor, processor_seed) = (world.clone(), rng.u64(..));
-        let calls = Calls::new(life, world.log.clone(), tasks.clone());
-        // Others must be there to take the rest.
-        let is_there = |slot: &Slot| !matches!(slot.state, State::Down { .. } | State::Gone);
-        let limited = world.settings.limited
-            && life.worker.is_multiple_of(2)
-            && life.life == 1
-            && self.slots.iter().any(|slot| is_there(slot) && !slot.limited);
-        let failure = match world.settings.attempts {
-            Some(attempts) => FailurePolicy::attempts(attempts),
-            None => FailurePolicy::forever(),
-        };
-        let failure = failure
-            .backoff(Duration::from_millis(100), Duration::from_secs(2))
-            .time_limit(Duration::from_secs(30));
-        let checkpoint = match (world.settings.checkpoint, rng.u32(0..3)) {
-            (Checkpoints::Manual, _) => Checkpoint::manual(),
-            (Checkpoints::Automatic, 0) => Checkpoint::every(rng.u64(1..20)),
-            (Checkpoints::Automatic, 1) => {
-                Checkpoint::with_renewals().or_after(Duration::from_millis(700))
-            }
-            (Checkpoints::Automatic, _) => Checkpoint::with_renewals(),
-        };
-        let page = world.settings.page;
-        let worker = Worker::builder(APPLICATION)
-            .stream(world.stream.id.name().as_str(), world.start_from());
-        let worker = match &world.table {
-            Table::Memory(table) => {
-                let api = SimKinesis::new(world.clone(), life, gauges.clone());
-                let store = SimStore { world: world.clone(), life, table: table.clone() };
-                worker
-                    .leases(StoreLeases::new(store))
-                    .source(Polling::over(Arc::new(api)).max_records(page))
-            }
-            Table::Wire(wire) => {
-                let config = wire.config(world, life);
-                worker
-                    .leases(DynamoLeases::new(&config))
-                    .source(Polling::new(&config).max_records(page))
-            }
-        };
-        let worker = worker
-            .processor(move |_| {
-                SimProcessor::new(of_processor.clone(), life, calls.clone(), processor_seed)
-            })
-            .worker_id(worker_id(life))
-            .timing(world.timing)
-            .memory_budget(world.settings.budget())
-            .clock(Clock::starting_at(skewed(world, life, &mut rng)))
-            .seed(rng.u64(..))
-            .tasks(tasks.clone())
-            .on_failure(failure)
-            .checkpoint(checkpoint)
-            .observer(move |event| observe(&of_observer, life, &gauges, event));
-        let worker = if limited { worker.max_leases(NonZeroU32::MIN) } else { worker };
-        let worker = worker.build().expect("valid settings");
-        world.log.note(What::Process(life, Turn::Starts));
-        let (stopped, flag, world) = (stop.clone(), Arc::clone(&finished), world.clone());
-        tasks.spawn(async move {
-            let result = Box::pin(worker.run(stopped.cancelled_owned())).await;
-            let how = match result {
-                Ok(report) if report.is_clean() => "clean".to_owned(),
-                Ok(report) => format!("{report:?}"),
-                Err(error) => format!("error: {error:?}"),
-            };
-            world.log.note(What::Finished(life, how));
-            AtomicBool::store(&flag, true, Ordering::SeqCst);
-        });
-        Slot { life, tasks, stop, finished, state: State::Up, then: REPLACED, limited }
-    }
-}
-
-/// A host's wall clock.
-fn skewed(world: &World, life: Life, rng: &mut fastrand::Rng) -> SystemTime {
-    let most = world.weather.skew().as_millis() as i64;
-    let off = if rng.bool() { 0 } else { rng.i64(-most..=most) };
-    let (wall, span) = (world.clock.wall(), Duration::from_millis(off.unsigned_abs()));
-    if off != 0 {
-        let way = if off < 0 { "behind" } else { "ahead" };
-        world.log.note(What::Weather(format!("the clock of {life} is {span:?} {way}")));
-    }
-    if off < 0 { wall - span } else { wall + span }
 }
 
 impl std::fmt::Debug for Crew {

@@ -135,6 +135,7 @@ impl Cast {
                 }
             }
             Act::Join => crew.join(),
+            Act::Unread { pick, span } => crew.unread(pick, span),
             Act::Outage { pick, service, span } => {
                 let worker = worker(pick);
                 let what = format!("{service:?} is away for {}", who(worker));

@@ -26,7 +26,20 @@ impl Schedule {
         if rng.u32(0..12) == 0 && !self.settings.limited {
             self.trials.push(Trial::Absence);
         }
+        if rng.u32(0..6) == 0 {
+            self.settings.several = true;
+            self.add_changes_of_streams(&mut rng);
+        }
         self.acts.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Workers that read the stream no longer, for a moment or for longer than leases last.
+    fn add_changes_of_streams(&mut self, rng: &mut fastrand::Rng) {
+        for _ in 0..rng.u32(0..8) {
+            let at = self.any_time(rng);
+            let span = self.settings.lease.mul_f64([0.01, 0.3, 2.0][rng.usize(0..3)] * rng.f64());
+            self.acts.push((at, Act::Unread { pick: rng.u32(..), span }));
+        }
     }
 
     /// Stops whose last writes are refused.
@@ -80,6 +93,7 @@ mod tests {
             count(&|schedule| acts(schedule, |act| matches!(act, Act::StopRefused { .. }))),
             count(&|schedule| schedule.trials.contains(&Trial::Flood)),
             count(&|schedule| schedule.trials.contains(&Trial::Absence)),
+            count(&|schedule| acts(schedule, |act| matches!(act, Act::Unread { .. }))),
         ];
         assert!(counts.iter().all(|count| (1000 / 30..=1000 / 5).contains(count)), "{counts:?}");
     }

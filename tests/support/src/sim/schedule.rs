@@ -48,6 +48,8 @@ pub struct Settings {
     pub limited: bool,
     /// Processors ask for checkpoints of what they have not done.
     pub rash: bool,
+    /// The application is one of several streams, though there is only one.
+    pub several: bool,
 }
 
 /// Where the application begins.
@@ -94,6 +96,8 @@ pub enum Act {
     StopRefused { pick: u32, span: Duration, pause: Duration },
     /// One more worker.
     Join,
+    /// In an application of several streams: a worker reads the stream no longer, until so much later.
+    Unread { pick: u32, span: Duration },
     /// One worker, or nobody, reaches a service.
     Outage { pick: Option<u32>, service: Service, span: Duration },
     /// The next write of one worker is under way for so long, and then the lease table does not answer that worker.
@@ -291,6 +295,7 @@ impl Settings {
             large: rng.u32(0..24) == 0,
             limited: rng.u32(0..16) == 0,
             rash: false,
+            several: false,
         }
     }
 }
@@ -308,6 +313,7 @@ impl Default for Settings {
             large: false,
             limited: false,
             rash: false,
+            several: false,
         }
     }
 }
