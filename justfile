@@ -35,7 +35,7 @@ boto3:
 java-sdk:
     bash tests/java-sdk/run.sh
 
-# A fleet of ours and of the real Java KCL 2.x on one stream and one table; five minutes.
+# A fleet of ours and of the real Java KCL 2.x on one stream and one table; seven minutes.
 compat:
     bash tests/compat/run.sh
 

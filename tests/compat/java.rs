@@ -12,7 +12,7 @@ pub(crate) struct Java {
 }
 
 impl Java {
-    /// `None`, and why on standard output, where there is no Java 17 or no Maven.
+    /// `None`, and why on standard output, where there is no Java 17 or no Maven, or no repository to fetch from.
     pub(crate) async fn build() -> Option<Self> {
         let major = tool("java", "-version").await.and_then(|text| major(&text));
         if major.is_none_or(|major| major < 17) {
@@ -30,7 +30,12 @@ impl Java {
         mvn.args(["-q", "-B", "compile", "dependency:build-classpath"]);
         let built = mvn.arg("-Dmdep.outputFile=classpath").current_dir(&build).output().await;
         let built = built.unwrap();
-        assert!(built.status.success(), "mvn: {}", String::from_utf8_lossy(&built.stdout));
+        let said = String::from_utf8_lossy(&built.stdout);
+        if !built.status.success() && is_unreachable(&said) {
+            println!("skipped: Maven cannot fetch the Java KCL here\n{said}");
+            return None;
+        }
+        assert!(built.status.success(), "mvn: {said}");
         let libraries = fs::read_to_string(build.join("classpath")).unwrap();
         let classes = build.join("target/classes");
         Some(Self { classpath: format!("{}:{}", classes.display(), libraries.trim()) })
@@ -60,6 +65,13 @@ fn major(text: &str) -> Option<u32> {
     version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// Whether Maven failed for want of a repository.
+fn is_unreachable(said: &str) -> bool {
+    ["Could not transfer artifact", "Unknown host", "Connection refused"]
+        .iter()
+        .any(|sign| said.contains(sign))
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -71,6 +83,14 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(&from, &to).unwrap();
         }
     }
+}
+
+#[test]
+fn a_missing_repository_is_told_from_a_program_that_does_not_compile() {
+    assert!(is_unreachable(
+        "[ERROR] ... Could not transfer artifact a:b:jar:1 from/to central: ..."
+    ));
+    assert!(!is_unreachable("[ERROR] COMPILATION ERROR : Consumer.java:[3,1] cannot find symbol"));
 }
 
 #[test]

@@ -87,8 +87,9 @@ impl<'a> Attributes<'a> {
             application_start: self.time(APPLICATION_START)?,
             has_progressed: self.flag(HAS_PROGRESSED)?,
             stream: self.stream()?,
-            cooperator: self.worker(COOPERATOR)?,
-            handoff_to: self.worker(HANDOFF_TO)?,
+            // A request is a courtesy: one that cannot be read must not cost the lease.
+            cooperator: self.worker(COOPERATOR).unwrap_or_default(),
+            handoff_to: self.worker(HANDOFF_TO).unwrap_or_default(),
         })
     }
 
