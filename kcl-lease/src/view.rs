@@ -135,7 +135,7 @@ impl View {
                 *sign = known.moved.max(*sign);
             }
         }
-        let silence = self.duration * 3 / 5;
+        let silence = self.duration * 7 / 10;
         signs.retain(|_, sign| *sign + silence <= now);
         signs.into_keys().collect()
     }

@@ -5,6 +5,7 @@
 
 pub mod builder;
 mod event;
+mod finish;
 mod report;
 mod run;
 mod settings;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings::Observer;
 use super::streams::{Follower, Streams, describe};
-use super::{HaltedShard, ProcessorFactory, ShardRef, ShutdownReport, Worker, WorkerEvent};
+use super::{ProcessorFactory, ShardRef, ShutdownReport, Worker, WorkerEvent};
 use crate::consumer::{Consumer, ConsumerSettings, Finished, Outcome, panic_message};
 use crate::kinesis::ApiError;
 use crate::leasing::{Grant, LeaseEvent, LeasingError, Member, Membership, Release};
@@ -130,19 +130,19 @@ impl Worker {
 }
 
 /// A worker that has joined.
-struct Running {
+pub(super) struct Running {
     processor: ProcessorFactory,
     streams: BTreeMap<StreamId, Reading>,
-    observer: Observer,
-    metrics: Arc<dyn Metrics>,
+    pub(super) observer: Observer,
+    pub(super) metrics: Arc<dyn Metrics>,
     drain_limit: Duration,
     consumers: Arc<ConsumerSettings>,
     clock: Clock,
     rng: fastrand::Rng,
-    draining: CancellationToken,
-    live: BTreeMap<ShardRef, Live>,
+    pub(super) draining: CancellationToken,
+    pub(super) live: BTreeMap<ShardRef, Live>,
     done: mpsc::Sender<(ShardRef, Option<Finished>)>,
-    report: ShutdownReport,
+    pub(super) report: ShutdownReport,
 }
 
 /// A stream that is read.
@@ -153,11 +153,11 @@ struct Reading {
 }
 
 /// A shard with a consumer.
-struct Live {
-    stop: CancellationToken,
+pub(super) struct Live {
+    pub(super) stop: CancellationToken,
     kill: CancellationToken,
     /// The shard was granted again while its old consumer still ends: two never run at once.
-    next: Option<Grant>,
+    pub(super) next: Option<Grant>,
 }
 
 impl Running {
@@ -271,7 +271,7 @@ impl Running {
         }
     }
 
-    fn start(&mut self, shard: ShardRef, grant: Grant) {
+    pub(super) fn start(&mut self, shard: ShardRef, grant: Grant) {
         let Some(Reading { start: configured, stop }) = self.streams.get(&shard.stream) else {
             tracing::info!(%shard, "granted a shard of a stream that is read no longer");
             return;
@@ -318,65 +318,6 @@ impl Running {
             drop(lease); // its last holder frees it
             let _ = done.send((shard, finished)).await; // the receiver is gone when the worker is
         });
-    }
-
-    fn finish(&mut self, shard: ShardRef, finished: Option<Finished>) {
-        let live = self.live.remove(&shard);
-        let is_stopped = live.as_ref().is_none_or(|live| live.stop.is_cancelled());
-        let next = live.and_then(|live| live.next);
-        let event = match finished {
-            None => {
-                if self.draining.is_cancelled() {
-                    self.report.abandoned.push(shard.clone());
-                }
-                WorkerEvent::Abandoned(shard.clone())
-            }
-            Some(Finished { outcome, failure }) => {
-                self.outcome(&shard, outcome, failure, is_stopped)
-            }
-        };
-        tracing::info!(%shard, how = %event.how(), "shard stopped");
-        (self.observer)(&event);
-        if let Some(grant) = next
-            && !self.draining.is_cancelled()
-        {
-            self.start(shard, grant);
-        }
-    }
-
-    fn outcome(
-        &mut self,
-        shard: &ShardRef,
-        outcome: Outcome,
-        failure: Option<String>,
-        is_stopped: bool,
-    ) -> WorkerEvent {
-        match outcome {
-            Outcome::Ended => WorkerEvent::Ended(shard.clone()),
-            Outcome::Lost => {
-                if self.draining.is_cancelled() {
-                    self.report.lost.push(shard.clone());
-                }
-                WorkerEvent::Lost(shard.clone())
-            }
-            Outcome::Drained if !is_stopped => WorkerEvent::HandedOver(shard.clone()),
-            Outcome::Drained => {
-                if self.draining.is_cancelled() {
-                    self.report.drained.push(shard.clone());
-                }
-                WorkerEvent::Drained(shard.clone())
-            }
-            Outcome::Halted | Outcome::Unreadable => {
-                let failure = failure.unwrap_or_default();
-                let metrics = crate::metrics::SHARDS_HALTED;
-                self.metrics.record(metrics, Some((&shard.stream, &shard.shard)), 1.0);
-                tracing::error!(%shard, %failure, "shard is halted on this worker; its checkpoint has not moved");
-                self.report
-                    .halted
-                    .push(HaltedShard { shard: shard.clone(), failure: failure.clone() });
-                WorkerEvent::Halted { shard: shard.clone(), failure }
-            }
-        }
     }
 }
 

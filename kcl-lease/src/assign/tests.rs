@@ -9,7 +9,7 @@ const TEN: Duration = Duration::from_secs(10);
 const SCAN: Duration = Duration::from_secs(2);
 
 /// Plans for worker `me` on a table of text, one word per lease: `shard:owner`, an owner with `!` has expired, with
-/// `!!` a scan interval ago, one with `?` has been silent for seven seconds; `-` is free, `-!` for a scan interval; `END` has ended. `<p` after the owner names a parent.
+/// `!!` a scan interval ago, one with `?` has been silent for eight seconds; `-` is free, `-!` for a scan interval; `END` has ended. `<p` after the owner names a parent.
 /// Returns the moves as sorted words: `+shard` for a take, `~shard` for a steal.
 pub(super) fn plan_text(leases: &str, held: &str, max: Option<u32>) -> String {
     words(&plan_of(leases, held, max))
@@ -34,7 +34,7 @@ pub(super) fn plan_of(leases: &str, held: &str, max: Option<u32>) -> Plan {
         let (shard, rest) = word.split_once(':').unwrap();
         let (owner, parents) = rest.split_once('<').unwrap_or((rest, ""));
         let silent = match (owner.starts_with('-'), owner.matches('!').count()) {
-            (_, 0) if owner.ends_with('?') => SCAN + TEN / 2,
+            (_, 0) if owner.ends_with('?') => SCAN / 2 + TEN * 7 / 10,
             (_, 0) => Duration::ZERO,
             (true, _) => SCAN,
             (false, 1) => TEN,

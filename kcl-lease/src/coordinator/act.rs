@@ -35,7 +35,8 @@ impl Coordinator {
             heirs: &self.heirs,
             waiting: &self.waiting,
             asked: &self.handoffs.deadlines(),
-            patience: self.member.timing.scan_interval,
+            // What one has seen, another one sees a scan later at the most; and then it has to act.
+            patience: self.member.timing.scan_interval * 6 / 5,
             max_leases: self.member.max_leases,
         };
         self.agenda.planned = self.member.clock.now();
