@@ -111,7 +111,7 @@ impl Survey {
     ) -> Option<Vec<Lease>> {
         let mut failures = 0;
         loop {
-            let failure = match self.found_if_new(stream, start, &mut rng).await {
+            let failure = match self.found_unless_recreated(stream, start, &mut rng).await {
                 Ok(founded) => return founded,
                 Err(failure) => failure,
             };
@@ -121,7 +121,7 @@ impl Survey {
         }
     }
 
-    async fn found_if_new(
+    async fn found_unless_recreated(
         &self,
         stream: &Stream,
         start: StartFrom,
@@ -135,9 +135,6 @@ impl Survey {
         })?;
         if let Some(reason) = Streams::recreated(&stream.id, &scan.leases) {
             return Err(LeasingError::TableForeign { table: self.calls.name().to_owned(), reason });
-        }
-        if self.streams.leases(&stream.id, scan.leases.iter()).next().is_some() {
-            return Ok(None);
         }
         self.found(stream, start, rng).await
     }
