@@ -59,6 +59,22 @@ metrics! {
     READS_THROTTLED = Counter "kcl_reads_throttled";
     /// Reads that failed otherwise. Per shard.
     READ_FAILURES = Counter "kcl_read_failures";
+    /// SubscribeToShard calls. Per shard.
+    SUBSCRIBE_CALLS = Counter "kcl_subscribe_calls";
+    /// Events of subscriptions, those without records among them. Per shard.
+    SUBSCRIPTION_EVENTS = Counter "kcl_subscription_events";
+    /// Subscriptions that ended in order, as all do after five minutes. Per shard.
+    SUBSCRIPTIONS_ENDED = Counter "kcl_subscriptions_ended";
+    /// Subscriptions that broke: a connection, an exception. Per shard.
+    SUBSCRIPTIONS_BROKEN = Counter "kcl_subscriptions_broken";
+    /// Subscriptions given up because nothing came any more. Per shard.
+    SUBSCRIPTIONS_SILENT = Counter "kcl_subscriptions_silent";
+    /// Subscriptions given up because the processor or the budget did not take their events. Per shard.
+    SUBSCRIPTIONS_SLOW = Counter "kcl_subscriptions_slow";
+    /// Subscriptions refused or ended for another one of the same consumer. Per shard.
+    SUBSCRIPTIONS_CONTESTED = Counter "kcl_subscriptions_contested";
+    /// Stream consumers registered.
+    CONSUMERS_REGISTERED = Counter "kcl_consumers_registered";
     /// Expired iterators that were replaced. Per shard.
     ITERATORS_EXPIRED = Counter "kcl_iterators_expired";
     /// Resumes from a checkpoint older than the retention period: records were lost before we came. Per shard.

@@ -21,6 +21,14 @@ pub struct RawRecord {
     pub approximate_arrival: SystemTime,
 }
 
+impl RawRecord {
+    /// What it counts against the budget and against AWS's limits on bytes: its payload and its key.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.data.len() + self.partition_key.len()
+    }
+}
+
 impl fmt::Debug for RawRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawRecord")

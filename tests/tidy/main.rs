@@ -18,7 +18,7 @@ fn root() -> &'static Path {
 fn sources() -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders: Vec<PathBuf> =
-        ["kcl-core", "kcl-lease", "kcl-emulator", "examples", "tests", "bench"]
+        ["kcl-core", "kcl-lease", "kcl-fanout", "kcl-emulator", "examples", "tests", "bench"]
             .iter()
             .map(|folder| root().join(folder))
             .collect();

@@ -106,6 +106,7 @@ impl Consumer {
             budget: settings.budget.clone(),
             clock: settings.clock.clone(),
             rng: rng.fork(),
+            tasks: settings.tasks.clone(),
             metrics: metrics.clone(),
         });
         let reading = CancellationToken::new();

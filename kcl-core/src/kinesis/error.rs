@@ -60,7 +60,8 @@ impl ApiError {
     }
 
     /// The same error for another who waits for the same answer; of the source its message is left.
-    pub(crate) fn share(&self) -> Self {
+    #[must_use]
+    pub fn share(&self) -> Self {
         let source = self.source.as_ref().map(|source| source.to_string().into());
         Self { source, ..*self }
     }

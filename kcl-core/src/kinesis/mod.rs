@@ -14,6 +14,8 @@ mod sdk;
 
 pub use error::{ApiError, ApiErrorKind};
 pub use sdk::SdkKinesis;
+#[doc(hidden)]
+pub use sdk::seam;
 
 /// Kinesis, as far as a consumer calls it.
 #[async_trait]

@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{
     ShardFilter as SdkFilter, ShardFilterType, ShardIteratorType as IteratorType,
@@ -19,12 +16,9 @@ use crate::{Shard, ShardId, StartingPosition, Stream, StreamAddress};
 
 mod convert;
 mod error;
+pub mod seam;
 
 use error::{failed, malformed};
-
-/// A try is given up after this long, unless the client has a timeout of its own: a black-holed connection would
-/// otherwise hold its shard for ever.
-const TRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a listing whose paging token expired is begun again.
 const LISTINGS: u32 = 3;
@@ -57,19 +51,8 @@ impl SdkKinesis {
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "a client is handed over, as everywhere")]
     pub fn from_client(client: Client) -> Self {
-        let config = client.config();
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(TRY_TIMEOUT).build();
-        let timeouts = config.timeout_config().map_or(timeouts.clone(), |own| {
-            let mut merged = own.clone();
-            merged.take_defaults_from(&timeouts);
-            merged
-        });
-        let control = config.to_builder().timeout_config(timeouts);
-        let reads = control.clone().retry_config(RetryConfig::disabled());
-        Self {
-            control: Client::from_conf(control.build()),
-            reads: Client::from_conf(reads.build()),
-        }
+        let seam::Clients { control, reads } = seam::clients(&client);
+        Self { control, reads }
     }
 
     /// Every page, or the first error.

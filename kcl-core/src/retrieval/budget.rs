@@ -42,6 +42,14 @@ impl ByteBudget {
         BudgetPermit { permit }
     }
 
+    /// A permit for no bytes, which is there at once.
+    #[must_use]
+    pub fn nothing(&self) -> BudgetPermit {
+        #[expect(clippy::expect_used, reason = "nothing closes the semaphore")]
+        let permit = self.semaphore.clone().try_acquire_many_owned(0).expect("open semaphore");
+        BudgetPermit { permit }
+    }
+
     /// How many bytes are taken now.
     #[must_use]
     pub fn used(&self) -> usize {
@@ -91,6 +99,7 @@ mod tests {
         let mut first = budget.take(MAX_REPLY_BYTES).await;
         let second = budget.take(MAX_REPLY_BYTES).await;
         assert_eq!(budget.used(), budget.total());
+        assert_eq!(budget.nothing().bytes(), 0);
         let blocked = tokio::time::timeout(std::time::Duration::from_secs(9), budget.take(1)).await;
         assert!(blocked.is_err());
         first.shrink_to(100);

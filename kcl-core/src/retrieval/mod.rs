@@ -8,12 +8,16 @@ use async_trait::async_trait;
 
 use crate::kinesis::KinesisApi;
 use crate::metrics::ShardMetrics;
-use crate::{ChildShard, Clock, RawRecord, ShardId, StartingPosition, Stream};
+use crate::{ChildShard, Clock, RawRecord, ShardId, StartingPosition, Stream, Tasks};
 
 mod budget;
+mod lineage;
+mod lookups;
 mod polling;
 
 pub use budget::{BudgetPermit, ByteBudget, MAX_REPLY_BYTES};
+pub use lineage::{Finding, is_complete};
+pub use lookups::Lookups;
 pub use polling::Polling;
 
 /// A way of reading shards: polling, or enhanced fan-out.
@@ -40,6 +44,8 @@ pub struct OpenShard {
     pub clock: Clock,
     /// Chance, seeded for this shard.
     pub rng: fastrand::Rng,
+    /// Where a reader's own tasks run, if it needs any. They end with the reader, or when the worker does.
+    pub tasks: Tasks,
     /// Where this shard's figures go.
     pub metrics: ShardMetrics,
 }
@@ -84,4 +90,8 @@ pub enum ReadError {
     /// checkpoint.
     #[error("shard cannot be read: stream or shard not found")]
     NotFound(#[source] crate::kinesis::ApiError),
+    /// The source was not told of a registered consumer of this stream, or of one with a name that cannot be: a mistake in
+    /// the program.
+    #[error("shard cannot be read: the stream has no usable consumer")]
+    NoConsumer(#[source] crate::kinesis::ApiError),
 }

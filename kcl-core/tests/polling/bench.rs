@@ -15,7 +15,7 @@ use kcl_core::metrics::{Metric, Metrics, ShardMetrics};
 use kcl_core::retrieval::{
     ByteBudget, Fetched, MAX_REPLY_BYTES, OpenShard, Polling, ReadError, RecordSource, ShardReader,
 };
-use kcl_core::{ChildShard, Clock, ShardId, StartingPosition, Stream, StreamId};
+use kcl_core::{ChildShard, Clock, ShardId, StartingPosition, Stream, StreamId, Tasks};
 use kcl_emulator::{Emulator, Fault, Limits, Rule};
 
 pub(crate) const STREAM: &str = "orders";
@@ -88,6 +88,7 @@ impl Bench {
             budget: self.budget.clone(),
             clock: self.clock.clone(),
             rng: fastrand::Rng::with_seed(5),
+            tasks: Tasks::new(),
             metrics: ShardMetrics::new(self.figures.clone(), self.stream.id.clone(), shard.clone()),
         })
     }

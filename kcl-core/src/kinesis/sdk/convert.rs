@@ -72,7 +72,7 @@ pub(super) fn stream_id(summary: &StreamDescriptionSummary) -> Result<StreamId, 
     )?)
 }
 
-fn record(record: sdk::Record) -> Result<RawRecord, Broken> {
+pub(super) fn record(record: sdk::Record) -> Result<RawRecord, Broken> {
     Ok(RawRecord {
         sequence_number: SequenceNumber::new(record.sequence_number)?,
         partition_key: Str::from(record.partition_key.unwrap_or_default()),
@@ -84,7 +84,7 @@ fn record(record: sdk::Record) -> Result<RawRecord, Broken> {
     })
 }
 
-fn child(child: sdk::ChildShard) -> Result<ChildShard, Broken> {
+pub(super) fn child(child: sdk::ChildShard) -> Result<ChildShard, Broken> {
     Ok(ChildShard {
         id: ShardId::new(child.shard_id)?,
         parents: child.parent_shards.into_iter().map(ShardId::new).collect::<Result<_, _>>()?,

@@ -24,9 +24,22 @@ pub(super) fn failed<E>(operation: &'static str, error: &SdkError<E, HttpRespons
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
+    failed_with(operation, error, |raw| raw.status().as_u16())
+}
+
+/// The same for a reply of any kind, whose status, or what stands for it, the caller knows.
+pub(super) fn failed_with<E, R>(
+    operation: &'static str,
+    error: &SdkError<E, R>,
+    status: impl Fn(&R) -> u16,
+) -> ApiError
+where
+    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
     let kind = match error {
         SdkError::ServiceError(service) => {
-            service_kind(service.err().code(), service.raw().status().as_u16())
+            service_kind(service.err().code(), status(service.raw()))
         }
         // Not sent, no answer, or one that broke off: nothing is known but that it may work later.
         _ => ApiErrorKind::Unavailable,

@@ -3,9 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::lineage::Finding;
 use super::pace::Pace;
 use crate::kinesis::{ApiErrorKind, ShardIterator};
+use crate::retrieval::Finding;
 use crate::{Backoff, ChildShard, SequenceNumber, StartingPosition};
 
 /// Between failed calls.

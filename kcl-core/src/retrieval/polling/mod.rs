@@ -13,15 +13,12 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_types::SdkConfig;
 
-use self::lookups::Lookups;
 use self::machine::Machine;
 use self::pace::{Limits, Pace};
 use self::reader::Reader;
-use super::{OpenShard, RecordSource, ShardReader};
+use super::{Lookups, OpenShard, RecordSource, ShardReader};
 use crate::kinesis::{KinesisApi, SdkKinesis};
 
-mod lineage;
-mod lookups;
 mod machine;
 mod pace;
 mod reader;

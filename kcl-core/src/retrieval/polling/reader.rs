@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::lineage::{self, Finding};
-use super::lookups::Lookups;
 use super::machine::{Command, Event, Machine, Note, Page};
 use crate::kinesis::{ApiError, ApiErrorKind, KinesisApi, RecordsPage, ShardIterator};
 use crate::metrics::{
     GET_RECORDS, ITERATORS_EXPIRED, MILLIS_BEHIND_LATEST, READ_FAILURES, READS_THROTTLED,
     RECORDS_LOST,
 };
-use crate::retrieval::{Fetched, MAX_REPLY_BYTES, OpenShard, ReadError, ShardReader};
+use crate::retrieval::{
+    Fetched, Lookups, MAX_REPLY_BYTES, OpenShard, ReadError, ShardReader, is_complete,
+};
 use crate::{RawRecord, StartingPosition};
 
 /// Reads one shard by polling. Holds no records and, while it waits, no permit.
@@ -81,9 +81,9 @@ impl Reader {
         };
         let millis = behind.as_secs_f64() * 1000.0;
         self.open.metrics.record(MILLIS_BEHIND_LATEST, millis);
-        let bytes: usize = records.iter().map(size).sum();
+        let bytes: usize = records.iter().map(RawRecord::size).sum();
         self.record_bytes = bytes.checked_div(records.len()).unwrap_or(self.record_bytes);
-        if !lineage::is_complete(&self.open.shard, &children) {
+        if !is_complete(&self.open.shard, &children) {
             children.clear();
         }
         let page = Page {
@@ -100,7 +100,8 @@ impl Reader {
 
     async fn confirm(&mut self) -> Result<(), ReadError> {
         self.machine.started(self.open.clock.now());
-        let finding = self.find().await;
+        let OpenShard { stream, shard, clock, .. } = &self.open;
+        let finding = self.lookups.find(&*self.api, stream, shard, clock).await;
         let (note, error) = match finding {
             Ok(finding) => (self.handle(Event::Confirmed(finding), None), None),
             Err(error) => (self.failed(Event::ConfirmFailed(error.kind()), &error), Some(error)),
@@ -113,12 +114,6 @@ impl Reader {
             ApiError::new("ListShards", ApiErrorKind::NotFound, reason)
         };
         Err(ReadError::NotFound(error.unwrap_or_else(absent)))
-    }
-
-    async fn find(&self) -> Result<Finding, ApiError> {
-        let OpenShard { stream, shard, clock, .. } = &self.open;
-        let shards = self.lookups.shards(&*self.api, stream, clock).await?;
-        Ok(shards.map_or(Finding::Absent, |shards| lineage::find(shard, &shards)))
     }
 
     fn failed(&mut self, event: Event, error: &ApiError) -> Option<Note> {
@@ -186,11 +181,6 @@ impl ShardReader for Reader {
             }
         }
     }
-}
-
-/// What a record counts against the budget and the pace.
-fn size(record: &RawRecord) -> usize {
-    record.data.len() + record.partition_key.len()
 }
 
 #[cfg(test)]

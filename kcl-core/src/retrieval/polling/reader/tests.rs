@@ -9,8 +9,8 @@ use super::fake::{Fake, Fault, LATENCY, children, number, shard, stream};
 use super::*;
 use crate::Clock;
 use crate::metrics::{Metric, Metrics, ShardMetrics};
-use crate::retrieval::{ByteBudget, Polling, RecordSource};
-use crate::{ShardId, StreamId};
+use crate::retrieval::{ByteBudget, Finding, Polling, RecordSource};
+use crate::{ShardId, StreamId, Tasks};
 
 #[derive(Debug, Default)]
 struct Figures(Mutex<BTreeMap<Metric, Vec<f64>>>);
@@ -54,6 +54,7 @@ impl Bench {
             budget: self.budget.clone(),
             clock: self.clock.clone(),
             rng: fastrand::Rng::with_seed(3),
+            tasks: Tasks::new(),
         })
     }
 
@@ -459,10 +460,10 @@ async fn readers_that_doubt_at_once_share_their_looks() {
         let (lookups, bench, stream) = (&lookups, &bench, &stream);
         async move {
             bench.clock.sleep(LATENCY / 100 * n).await;
-            lookups.shards(&*bench.fake, stream, &bench.clock).await.unwrap().unwrap().len()
+            lookups.find(&*bench.fake, stream, &shard(0), &bench.clock).await.unwrap()
         }
     });
     let listed = futures_util::future::join_all(looks).await;
-    assert_eq!(listed, vec![listed[0]; 100]);
+    assert_eq!(listed, vec![Finding::Listed; 100]);
     assert_eq!(bench.clock.now() - begun, 4 * LATENCY, "two looks of two calls");
 }

@@ -6,14 +6,16 @@ use std::time::Instant;
 
 use tokio::sync::Mutex as Turn;
 
+use super::lineage::{self, Finding};
 use crate::kinesis::{ApiError, KinesisApi, ShardFilter};
-use crate::{Clock, Shard, Stream, StreamId};
+use crate::{Clock, Shard, ShardId, Stream, StreamId};
 
-/// A reader that doubts looks at what the stream lists. When a whole stream is in doubt (an outage of hours, credentials that
-/// are refused) a thousand readers would break the limits of those calls, which belong to the account. So one looks at a
-/// time, and whoever asked before it began shares what it found.
+/// Looks at what a stream lists, for readers that were told that their shard has ended, or is missing.
+///
+/// When a whole stream is in doubt (an outage of hours, credentials that are refused) a thousand readers would break the limits
+/// of those calls, which belong to the account. So one looks at a time, and whoever asked before it began shares what it found.
 #[derive(Debug, Default)]
-pub(super) struct Lookups {
+pub struct Lookups {
     by_stream: Mutex<BTreeMap<StreamId, Arc<Turn<Option<Look>>>>>,
 }
 
@@ -25,8 +27,23 @@ struct Look {
 }
 
 impl Lookups {
+    /// What ListShards says about `shard`, as of now or later. A shard of a stream that was deleted and created again is absent.
+    ///
+    /// # Errors
+    /// As DescribeStreamSummary and ListShards fail.
+    pub async fn find(
+        &self,
+        api: &dyn KinesisApi,
+        stream: &Stream,
+        shard: &ShardId,
+        clock: &Clock,
+    ) -> Result<Finding, ApiError> {
+        let shards = self.shards(api, stream, clock).await?;
+        Ok(shards.map_or(Finding::Absent, |shards| lineage::find(shard, &shards)))
+    }
+
     /// All shards of the stream as of now or later; `None` when there is another one under its name.
-    pub(super) async fn shards(
+    async fn shards(
         &self,
         api: &dyn KinesisApi,
         stream: &Stream,

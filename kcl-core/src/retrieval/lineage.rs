@@ -4,7 +4,7 @@ use crate::{ChildShard, HashRange, Shard, ShardId};
 
 /// What ListShards says about a shard that was said to have ended, or to be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Finding {
+pub enum Finding {
     /// Closed, and these are all its children.
     Closed(Vec<ChildShard>),
     /// There, but open, or its children do not cover it yet.
@@ -17,7 +17,8 @@ pub(super) enum Finding {
 
 /// Whether `children` are all that `shard` was split or merged into, as far as their parents tell: two or more of a split,
 /// or the one of a merge.
-pub(super) fn is_complete(shard: &ShardId, children: &[ChildShard]) -> bool {
+#[must_use]
+pub fn is_complete(shard: &ShardId, children: &[ChildShard]) -> bool {
     let related = children.iter().all(|child| child.parents.contains(shard));
     match children {
         [] => false,

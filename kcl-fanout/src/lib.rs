@@ -1,0 +1,44 @@
+//! Read a Kinesis Data Stream by enhanced fan-out: 2 MiB a second of each shard for this application alone, pushed as it comes.
+//!
+//! One line changes in the program that polls:
+//!
+//! ```no_run
+//! # use aws_types::SdkConfig;
+//! # use kcl_fanout::FanOut;
+//! # fn source(aws: &SdkConfig) {
+//! let source = FanOut::new(aws).consumer("orders-app"); // instead of Polling::new(aws)
+//! # }
+//! ```
+//!
+//! # How data flows
+//!
+//! ```text
+//!  FanOutSource ──open──> Reader ──asks──> Machine (subscribe, listen, confirm: what next, and when?)
+//!       │                   ├──asks──> Registry ──RegisterStreamConsumer, DescribeStreamConsumer──> Kinesis
+//!       │                   └──calls──> SubscribeToShard ──> Gate (a permit for each event) ──> Line ──> records
+//!       └── the calls of kcl_core::kinesis, for everything but the records          Line: given up when nobody takes its events
+//! ```
+//!
+//! The machine in `machine` decides and is pure; the reader in `reader` carries out.
+//!
+//! # What it must never do
+//!
+//! - Take an empty continuation number for a position, or a refused call for a shard's end.
+//! - Call SubscribeToShard more than once a second for a consumer and shard.
+//! - Return a record twice to one reader, or skip one.
+//! - Hold an event for which the process's byte budget has no room.
+//! - Keep a connection busy with events that nobody takes.
+//! - Deregister a consumer that it was not told to.
+//! - Know leases.
+
+#![forbid(unsafe_code)]
+
+mod calls;
+mod gate;
+mod line;
+mod machine;
+mod reader;
+mod registry;
+mod source;
+
+pub use source::{FanOut, FanOutSource};

@@ -1,0 +1,486 @@
+//! What a fan-out reader does next. Pure: events, time and chance come in, commands go out.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use kcl_core::kinesis::ApiErrorKind;
+use kcl_core::retrieval::Finding;
+use kcl_core::{Backoff, ChildShard, SequenceNumber, StartingPosition};
+
+/// Between failed calls.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+
+/// After a refusal for another subscription, which has the shard for itself for five seconds at most.
+const REFUSED: Backoff = Backoff::new(Duration::from_millis(1500), Duration::from_secs(3));
+
+/// After another subscription took the shard from this one: two owners that fight leave each other longer and longer turns,
+/// until the lease of one is lost.
+const EVICTED: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(40));
+
+/// One call a second for each consumer and shard (SubscribeToShard, API reference), and some time by which calls differ in how
+/// long they take to arrive.
+const CALL_INTERVAL: Duration = Duration::from_millis(1050);
+
+/// A call within five seconds of a successful one is refused (SubscribeToShard, API reference).
+const EXCLUSIVE: Duration = Duration::from_millis(5050);
+
+/// A subscription lives for five minutes; one that ends much sooner did not end by age.
+const FULL_LIFE: Duration = Duration::from_secs(240);
+
+/// A subscription that lasted so long ends a fight.
+const PEACE: Duration = Duration::from_secs(60);
+
+/// An event comes every five seconds at the latest. Twice the gap without one is a dead subscription.
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
+
+/// How far this host's clock may be ahead of Kinesis's when a reader that began at `LATEST` goes on by time; as polling.
+const CLOCK_SKEW: Duration = Duration::from_secs(5);
+
+/// A broken connection is announced when it broke so often in a row: single ones are daily business.
+const LOUD: u32 = 3;
+
+/// Decides for one shard.
+///
+/// The executor asks for a [`command`](Self::command), reports the start of a SubscribeToShard by [`started`](Self::started), and
+/// every outcome by [`handle`](Self::handle). A command whose outcome never came, because the future was dropped, is
+/// given again.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    state: State,
+    /// Where the next subscription begins: after what was returned, or at the start.
+    from: StartingPosition,
+    /// Where a reader goes on that began at `LATEST` and heard nothing yet.
+    latest: SystemTime,
+    /// The newest record that was returned: none up to it is returned again.
+    returned: Option<SequenceNumber>,
+    /// The newest subscription. Events of older ones touch nothing.
+    epoch: Epoch,
+    /// The start of the newest call.
+    called: Option<Instant>,
+    /// When the newest subscription was there.
+    subscribed: Option<Instant>,
+    /// No call before this.
+    not_before: Option<Instant>,
+    /// Failed calls and broken subscriptions since the last event, of any kind.
+    attempts: u32,
+    /// Refusals for another subscription since the last event.
+    refusals: u32,
+    /// How often another subscription took the shard, without peace in between.
+    evictions: u32,
+    /// Whether the newest subscription ended in order but too soon: evicted, if the next call is refused.
+    ended_early: bool,
+    /// Whether this streak of failures was announced.
+    announced: bool,
+    /// The children that a listing named, after an event had claimed the end without naming all.
+    closed: Option<Vec<ChildShard>>,
+}
+
+/// Which subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Epoch(u64);
+
+/// ```text
+///             subscribed                event
+///  ┌─> Idle ─────────────> Live <──────────────────┐
+///  │   │  ^                │  │ └──────────────────┘
+///  │   │  └────────────────┤  │
+///  │   │    ended, broken, │  │ event with all children
+///  │   │    silent, slow   │  │ and no continuation
+///  │   │                   │  └─────────────────────> Ended
+///  │   │ not found,        │ not found, or an event      ^
+///  │   │ refused           │ that claims the end         │
+///  │   └──> Confirming <───┘ without proof               │
+///  │          │  │  └────────── expired ─────────────────┘
+///  └──────────┘  └ absent: reported; confirmed again if asked again
+///    listed; or closed: subscribed again, and ended by an empty
+///    first event that claims the end again
+/// ```
+#[derive(Debug)]
+enum State {
+    /// Has no subscription.
+    Idle,
+    /// Has one. A fresh one has not brought an event yet.
+    Live { heard: Instant, fresh: bool },
+    /// Kinesis said something that only a listing of the shards can make sure.
+    Confirming(Doubt),
+    /// Everything was returned.
+    Ended(Vec<ChildShard>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Doubt {
+    /// Consumer, stream or shard were not found.
+    NotFound,
+    /// The shard ended, it seems, but that is not all said.
+    ChildrenMissing,
+    /// The stored position was refused as too old, or as one of another stream.
+    PositionRefused,
+}
+
+/// What the executor does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Waits.
+    Wait(Instant),
+    /// SubscribeToShard, as the consumer that the registry names.
+    Subscribe(StartingPosition),
+    /// Waits for the next event, until then.
+    Listen(Instant),
+    /// DescribeStreamSummary and ListShards: is it still the same stream, and what about the shard?
+    Confirm,
+    /// Tells the caller that the shard has ended.
+    End(Vec<ChildShard>),
+}
+
+/// What came of a command.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// A subscription, which has the next epoch.
+    Subscribed,
+    /// None: the call failed, or there is no consumer to call as.
+    Refused(ApiErrorKind),
+    /// An event of a subscription, whose records the caller gets.
+    Received(Epoch, Received),
+    /// A subscription's stream ended in order.
+    Ended(Epoch),
+    /// A subscription's stream broke.
+    Broke(Epoch, ApiErrorKind),
+    /// Nothing came in time; the subscription was dropped.
+    Silent(Epoch),
+    /// A subscription was dropped because its events were not taken.
+    Slow(Epoch),
+    /// The stream is the same, or not; then the shard counts as absent.
+    Confirmed(Finding),
+    /// Unknown.
+    ConfirmFailed(ApiErrorKind),
+}
+
+/// What the machine needs to know of an event.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Received {
+    /// The last record, also if it is a repeat.
+    pub(crate) last: Option<SequenceNumber>,
+    /// Where to go on; the SDK's empty string is `None`.
+    pub(crate) continuation: Option<SequenceNumber>,
+    /// All children, or none.
+    pub(crate) children: Vec<ChildShard>,
+}
+
+/// What the executor tells people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// Calls have begun to fail.
+    Failing,
+    /// Another subscription of the same consumer takes the shard again and again.
+    Contested,
+    /// They succeed again, after so many failures.
+    Recovered(u32),
+    /// Records after this position have expired; going on with what is left.
+    RecordsLost(StartingPosition),
+    /// Neither shard nor children are there: the shard cannot be read on.
+    Gone,
+}
+
+impl Machine {
+    /// A reader that begins at `from`, and is made at `opened`.
+    pub(crate) fn new(from: StartingPosition, opened: SystemTime) -> Self {
+        Self {
+            state: State::Idle,
+            from,
+            latest: opened - CLOCK_SKEW,
+            returned: None,
+            epoch: Epoch::default(),
+            called: None,
+            subscribed: None,
+            not_before: None,
+            attempts: 0,
+            refusals: 0,
+            evictions: 0,
+            ended_early: false,
+            announced: false,
+            closed: None,
+        }
+    }
+
+    /// What to do next. Asking changes nothing.
+    pub(crate) fn command(&self, now: Instant) -> Command {
+        let (command, ready) = match &self.state {
+            State::Ended(children) => return Command::End(children.clone()),
+            State::Live { heard, .. } => return Command::Listen(*heard + SILENCE),
+            State::Idle => (Command::Subscribe(self.from.clone()), self.may_subscribe()),
+            State::Confirming(_) => (Command::Confirm, self.not_before),
+        };
+        match ready {
+            Some(ready) if now < ready => Command::Wait(ready),
+            Some(_) | None => command,
+        }
+    }
+
+    /// The newest subscription.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether it is of use.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.state, State::Live { .. })
+    }
+
+    /// Whether a record was returned before.
+    pub(crate) fn is_repeat(&self, number: &SequenceNumber) -> bool {
+        self.returned.as_ref().is_some_and(|returned| number <= returned)
+    }
+
+    /// A SubscribeToShard starts, and may have an effect even if its outcome never comes.
+    pub(crate) fn started(&mut self, now: Instant) {
+        self.called = Some(now);
+        if self.from == StartingPosition::Latest {
+            self.from = StartingPosition::AtTimestamp(self.latest);
+        }
+    }
+
+    /// What came of a command.
+    pub(crate) fn handle(
+        &mut self,
+        event: Event,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Option<Note> {
+        match event {
+            Event::Subscribed => {
+                self.epoch.0 += 1;
+                self.subscribed = Some(now);
+                self.ended_early = false;
+                self.not_before = None;
+                self.state = State::Live { heard: now, fresh: true };
+                None
+            }
+            Event::Refused(kind) => self.refused(kind, now, rng),
+            Event::Received(epoch, _)
+            | Event::Ended(epoch)
+            | Event::Broke(epoch, _)
+            | Event::Silent(epoch)
+            | Event::Slow(epoch)
+                if epoch != self.epoch =>
+            {
+                None
+            }
+            Event::Received(_, received) => self.received(received, now),
+            Event::Ended(_) => self.ended(now, rng),
+            Event::Broke(_, kind) => self.broke(kind, now, rng),
+            Event::Silent(_) => self.drop_subscription().then(|| self.broken(now, rng)).flatten(),
+            Event::Slow(_) => {
+                self.drop_subscription();
+                None
+            }
+            Event::Confirmed(finding) => self.confirmed(finding, now, rng),
+            Event::ConfirmFailed(kind) => match kind {
+                ApiErrorKind::NotFound => self.confirmed(Finding::Absent, now, rng),
+                ApiErrorKind::Throttled => self.back_off(now, rng),
+                _ => self.failed(now, rng),
+            },
+        }
+    }
+
+    /// The earliest start of the next SubscribeToShard.
+    fn may_subscribe(&self) -> Option<Instant> {
+        let paced = self.called.map(|called| called + CALL_INTERVAL);
+        let free = self.subscribed.map(|subscribed| subscribed + EXCLUSIVE);
+        self.not_before.max(paced).max(free)
+    }
+
+    /// Whether there was one.
+    fn drop_subscription(&mut self) -> bool {
+        let live = self.is_live();
+        if live {
+            self.state = State::Idle;
+        }
+        live
+    }
+
+    fn received(&mut self, received: Received, now: Instant) -> Option<Note> {
+        let State::Live { fresh, .. } = self.state else {
+            return None;
+        };
+        let Received { last, continuation, children } = received;
+        let (silent, all_named) = (last.is_none(), !children.is_empty());
+        let claims_end = continuation.is_none() || all_named;
+        let proves_end = continuation.is_none() && all_named;
+        for number in [&last, &continuation].into_iter().flatten() {
+            self.advance(number);
+        }
+        self.returned = last.max(self.returned.take());
+        self.refusals = 0;
+        if self.subscribed.is_some_and(|subscribed| now - subscribed >= PEACE) {
+            self.evictions = 0;
+        }
+        self.state = match claims_end {
+            false => State::Live { heard: now, fresh: false },
+            true if proves_end => State::Ended(children),
+            true => match self.closed.take() {
+                // Listed as closed, and then read to nothing by a new subscription: no record can be left.
+                Some(children) if fresh && silent => State::Ended(children),
+                _ => State::Confirming(Doubt::ChildrenMissing),
+            },
+        };
+        let attempts = std::mem::take(&mut self.attempts);
+        std::mem::take(&mut self.announced).then_some(Note::Recovered(attempts))
+    }
+
+    /// The position only grows: a continuation behind what was returned is worth nothing.
+    fn advance(&mut self, number: &SequenceNumber) {
+        let behind = match &self.from {
+            StartingPosition::AtSequenceNumber(from)
+            | StartingPosition::AfterSequenceNumber(from) => number < from,
+            StartingPosition::TrimHorizon
+            | StartingPosition::Latest
+            | StartingPosition::AtTimestamp(_) => false,
+        };
+        if !behind {
+            self.from = StartingPosition::AfterSequenceNumber(number.clone());
+        }
+    }
+
+    fn ended(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Note> {
+        let State::Live { fresh, .. } = self.state else {
+            return None;
+        };
+        self.state = State::Idle;
+        self.ended_early = self.subscribed.is_some_and(|subscribed| now - subscribed < FULL_LIFE);
+        if fresh { self.broken(now, rng) } else { None }
+    }
+
+    fn broke(&mut self, kind: ApiErrorKind, now: Instant, rng: &mut fastrand::Rng) -> Option<Note> {
+        if !self.drop_subscription() {
+            return None;
+        }
+        match kind {
+            ApiErrorKind::ResourceInUse => self.evicted(now, rng),
+            ApiErrorKind::NotFound => {
+                self.state = State::Confirming(Doubt::NotFound);
+                None
+            }
+            ApiErrorKind::Throttled => self.back_off(now, rng),
+            ApiErrorKind::Unavailable => self.broken(now, rng),
+            _ => self.failed(now, rng),
+        }
+    }
+
+    fn refused(
+        &mut self,
+        kind: ApiErrorKind,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Option<Note> {
+        match kind {
+            ApiErrorKind::ResourceInUse => {
+                if std::mem::take(&mut self.ended_early) {
+                    return self.evicted(now, rng);
+                }
+                self.not_before = Some(now + REFUSED.delay(self.refusals, rng));
+                self.refusals = self.refusals.saturating_add(1);
+                self.contested()
+            }
+            ApiErrorKind::NotFound => {
+                self.state = State::Confirming(Doubt::NotFound);
+                None
+            }
+            ApiErrorKind::Throttled => self.back_off(now, rng),
+            ApiErrorKind::InvalidArgument if self.has_number() => {
+                self.state = State::Confirming(Doubt::PositionRefused);
+                None
+            }
+            _ => self.failed(now, rng),
+        }
+    }
+
+    /// Another subscription took the shard.
+    fn evicted(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Note> {
+        self.not_before = Some(now + EVICTED.delay(self.evictions, rng));
+        self.evictions = self.evictions.saturating_add(1);
+        self.contested()
+    }
+
+    fn contested(&mut self) -> Option<Note> {
+        let fights = self.evictions.saturating_add(self.refusals / 2) >= LOUD;
+        (fights && !std::mem::replace(&mut self.announced, true)).then_some(Note::Contested)
+    }
+
+    fn has_number(&self) -> bool {
+        match self.from {
+            StartingPosition::AtSequenceNumber(_) | StartingPosition::AfterSequenceNumber(_) => {
+                true
+            }
+            StartingPosition::TrimHorizon
+            | StartingPosition::Latest
+            | StartingPosition::AtTimestamp(_) => false,
+        }
+    }
+
+    fn confirmed(
+        &mut self,
+        finding: Finding,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Option<Note> {
+        let State::Confirming(doubt) = self.state else {
+            return None;
+        };
+        match (finding, doubt) {
+            (
+                Finding::Absent,
+                Doubt::NotFound | Doubt::ChildrenMissing | Doubt::PositionRefused,
+            ) => {
+                self.failed(now, rng);
+                Some(Note::Gone)
+            }
+            (Finding::Closed(children), Doubt::ChildrenMissing) => {
+                // The event may have lied about the end while records were left: read on after the last one.
+                self.closed = Some(children);
+                self.state = State::Idle;
+                None
+            }
+            (Finding::Expired(children), Doubt::ChildrenMissing) => {
+                self.state = State::Ended(children);
+                None
+            }
+            (Finding::Expired(children), Doubt::NotFound | Doubt::PositionRefused) => {
+                self.state = State::Ended(children);
+                Some(Note::RecordsLost(self.from.clone()))
+            }
+            (Finding::Closed(_) | Finding::Listed, Doubt::PositionRefused) => {
+                self.state = State::Idle;
+                let refused = std::mem::replace(&mut self.from, StartingPosition::TrimHorizon);
+                Some(Note::RecordsLost(refused))
+            }
+            (Finding::Closed(_) | Finding::Listed, Doubt::NotFound)
+            | (Finding::Listed, Doubt::ChildrenMissing) => {
+                self.state = State::Idle;
+                self.failed(now, rng)
+            }
+        }
+    }
+
+    /// Something broke that breaks every day.
+    fn broken(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Note> {
+        self.back_off(now, rng);
+        let loud = self.attempts >= LOUD;
+        (loud && !std::mem::replace(&mut self.announced, true)).then_some(Note::Failing)
+    }
+
+    fn failed(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Note> {
+        self.back_off(now, rng);
+        (!std::mem::replace(&mut self.announced, true)).then_some(Note::Failing)
+    }
+
+    /// Never worth a word.
+    fn back_off(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Note> {
+        self.not_before = Some(now + BACKOFF.delay(self.attempts, rng));
+        self.attempts = self.attempts.saturating_add(1);
+        None
+    }
+}
+
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! What a program builds.
+
+use std::sync::Arc;
+
+use aws_sdk_kinesis::Client;
+use aws_types::SdkConfig;
+use kcl_core::StreamAddress;
+use kcl_core::kinesis::{ApiError, ApiErrorKind, KinesisApi, SdkKinesis, seam};
+use kcl_core::retrieval::{Lookups, OpenShard, RecordSource, ShardReader};
+
+use crate::reader::Reader;
+use crate::registry::{Choice, Registry};
+
+/// The start of a fan-out source: it needs a consumer.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct FanOut {
+    client: Client,
+}
+
+/// Enhanced fan-out with `SubscribeToShard`: 2 MiB a second of each shard for this consumer alone, pushed as it comes.
+///
+/// A reader has one subscription at a time. It lives for five minutes; then the reader subscribes again after the last number
+/// that it was told, without a gap or a repeat.
+///
+/// # What a reader survives, and how
+///
+/// - A subscription that breaks, or falls silent for 10 s: a new one after the last event that was returned. AWS refuses one
+///   within five seconds of the last, so there may be a pause of so long.
+/// - Another subscription of the same consumer, such as that of a worker which has lost the shard's lease and does not know it:
+///   after a refusal it tries again within 3 s; after it was evicted it waits 2.5 to 5 s, twice as long each time until there
+///   is peace for a minute, up to 40 s.
+/// - A processor that takes no events for 10 s, or a budget without room for so long: the subscription is given up, so that
+///   it does not hold up the connection's other shards, and taken up again after what was returned.
+/// - A consumer that was deregistered: one by name is registered again; for one by ARN it keeps trying, with a warning.
+/// - Positions that are too old, missing shards and streams, claims of an end: as [`Polling`](kcl_core::retrieval::Polling)
+///   does. What is not found or denied is never a shard's end.
+///
+/// # Permissions
+///
+/// `SubscribeToShard` on the consumer, `DescribeStreamSummary` and `ListShards` on the stream; for a consumer by name also
+/// `DescribeStreamConsumer`, and `RegisterStreamConsumer` if it is not there yet.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct FanOutSource {
+    api: Arc<dyn KinesisApi>,
+    reads: Client,
+    registry: Arc<Registry>,
+    lookups: Arc<Lookups>,
+}
+
+impl FanOut {
+    /// Fan-out with a client made from `config`. On AWS it must speak HTTP/2, as the default of `aws-config` does.
+    pub fn new(config: &SdkConfig) -> Self {
+        Self::from_client(Client::new(config))
+    }
+
+    /// Fan-out with a client that is configured already.
+    pub fn from_client(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads as the consumer of this name: 1 to 128 characters of `a-z`, `A-Z`, `0-9`, `_`, `.`, `-`. It is found, or
+    /// registered, for each stream at its first read; all workers of an application share it, and no two applications may.
+    ///
+    /// It stays registered, and AWS bills it by the hour, until [`FanOutSource::deregister`].
+    pub fn consumer(self, name: impl AsRef<str>) -> FanOutSource {
+        self.source(Choice::Name(name.as_ref().into()))
+    }
+
+    /// Reads as a consumer that is registered already; nothing is described or registered. A worker that reads several
+    /// streams needs [one for each](Self::consumer_arns).
+    pub fn consumer_arn(self, arn: impl AsRef<str>) -> FanOutSource {
+        self.consumer_arns([arn])
+    }
+
+    /// Reads as consumers that are registered already, one for each stream. A shard of a stream without one cannot be read, and
+    /// is halted.
+    pub fn consumer_arns<A: AsRef<str>>(self, arns: impl IntoIterator<Item = A>) -> FanOutSource {
+        let arns = arns.into_iter().map(|arn| arn.as_ref().into());
+        self.source(Choice::Arns(arns.collect()))
+    }
+
+    fn source(self, choice: Choice) -> FanOutSource {
+        let api = Arc::new(SdkKinesis::from_client(self.client.clone()));
+        let seam::Clients { control, reads } = seam::clients(&self.client);
+        let registry = Arc::new(Registry::new(control, choice));
+        FanOutSource { api, reads, registry, lookups: Arc::default() }
+    }
+}
+
+impl FanOutSource {
+    /// Ends the consumer of `stream` (a name or an ARN) at AWS, and with it the reads of every worker that reads as it. Nothing
+    /// else ever deregisters a consumer. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// As the calls fail; `InvalidArgument` also when `stream` is no name or ARN, or no consumer of it was given.
+    pub async fn deregister(&self, stream: impl AsRef<str>) -> Result<(), ApiError> {
+        let address: StreamAddress = stream.as_ref().parse().map_err(|error| {
+            ApiError::new(
+                "DeregisterStreamConsumer",
+                ApiErrorKind::InvalidArgument,
+                Box::new(error),
+            )
+        })?;
+        self.registry.deregister(&address).await
+    }
+}
+
+impl RecordSource for FanOutSource {
+    fn api(&self) -> Arc<dyn KinesisApi> {
+        self.api.clone()
+    }
+
+    fn open(&self, shard: OpenShard) -> Box<dyn ShardReader> {
+        Box::new(Reader::new(
+            self.reads.clone(),
+            self.registry.clone(),
+            self.api.clone(),
+            self.lookups.clone(),
+            shard,
+        ))
+    }
+}
