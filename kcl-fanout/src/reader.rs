@@ -22,7 +22,8 @@ use crate::registry::{Asker, NoConsumer, Registry};
 /// Room for one event, before a subscription is opened: what Kinesis sends a consumer of a shard in a second.
 const EVENT_BYTES: usize = 2 * 1024 * 1024;
 
-/// Reads one shard by subscriptions. Holds no records and, while it waits, no permit.
+/// Reads one shard by subscriptions. Holds no records and, while it waits, no permit but for the hundred bytes of the
+/// initial response, until the first event.
 ///
 /// The machine moves on only when an event is in hand, and an event with records is returned without another await: a
 /// future that is dropped anywhere loses nothing.

@@ -55,7 +55,16 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Entry {
     known: Mutex<Option<Arc<str>>>,
-    turn: Turn<Option<Failed>>,
+    turn: Turn<Tries>,
+}
+
+/// What outlives a reader that was dropped while it waited.
+#[derive(Debug, Default)]
+struct Tries {
+    failed: Option<Failed>,
+    /// No call before this.
+    not_before: Option<Instant>,
+    throttled: u32,
 }
 
 #[derive(Debug)]
@@ -107,17 +116,17 @@ impl Registry {
         if let Some(known) = lock(&entry.known).clone() {
             return Ok(known);
         }
-        if let Some(failed) = turn.as_ref().filter(|failed| failed.begun >= asked) {
+        if let Some(failed) = turn.failed.as_ref().filter(|failed| failed.begun >= asked) {
             return Err(NoConsumer::Failed(failed.error.share()));
         }
         let begun = asker.clock.now();
-        match self.find_or_register(name, asker).await {
+        match self.find_or_register(name, asker, &mut turn).await {
             Ok(arn) => {
                 *lock(&entry.known) = Some(arn.clone());
                 Ok(arn)
             }
             Err(error) => {
-                *turn = Some(Failed { begun, error: error.share() });
+                turn.failed = Some(Failed { begun, error: error.share() });
                 Err(NoConsumer::Failed(error))
             }
         }
@@ -156,18 +165,27 @@ impl Registry {
         }
     }
 
-    async fn find_or_register(&self, name: &str, asker: Asker<'_>) -> Result<Arc<str>, ApiError> {
+    async fn find_or_register(
+        &self,
+        name: &str,
+        asker: Asker<'_>,
+        tries: &mut Tries,
+    ) -> Result<Arc<str>, ApiError> {
         let Asker { stream, clock, rng, metrics } = asker;
+        if let Some(not_before) = tries.not_before {
+            clock.sleep_until(not_before).await;
+        }
         let (stream_arn, created) = self.stream_arn(&stream.address).await?;
         if created.is_some_and(|created| created != stream.id.created()) {
             let reason = "the stream is another one of the same name";
             return Err(ApiError::new(SUMMARY, ApiErrorKind::NotFound, reason));
         }
-        let (begun, mut said, mut attempts) = (clock.now(), None, 0);
+        let (begun, mut said) = (clock.now(), None);
         loop {
             let outcome = match self.describe(&stream_arn, name).await {
                 Ok((ConsumerStatus::Active, arn)) => {
                     tracing::info!(stream = %stream.id, consumer = %arn, "consumer is active");
+                    tries.throttled = 0;
                     return Ok(arn);
                 }
                 Ok((status, _)) => Ok(status),
@@ -179,8 +197,8 @@ impl Registry {
             let (state, wait) = match outcome {
                 Ok(status) => (status.to_string(), POLL),
                 Err(error) if error.kind() == ApiErrorKind::Throttled => {
-                    attempts += 1;
-                    ("throttled".to_owned(), BACKOFF.delay(attempts - 1, rng))
+                    tries.throttled = tries.throttled.saturating_add(1);
+                    ("throttled".to_owned(), BACKOFF.delay(tries.throttled - 1, rng))
                 }
                 Err(error) => return Err(error),
             };
@@ -190,6 +208,7 @@ impl Registry {
                 let seconds = (now - begun).as_secs();
                 tracing::info!(stream = %stream.id, consumer = name, %state, seconds, "waiting for the consumer to be active");
             }
+            tries.not_before = Some(now + wait);
             clock.sleep(wait).await;
         }
     }

@@ -119,6 +119,12 @@ impl Kinesis {
         stream.leave(&subscription.consumer_arn, subscription.shard, id);
     }
 
+    /// How many subscriptions there are.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.all.len()
+    }
+
     /// The subscriptions that have had something to do since the last call, before the time they waited for.
     pub fn take_woken(&mut self) -> Vec<SubscriptionId> {
         let woken = &mut self.subscriptions.woken;

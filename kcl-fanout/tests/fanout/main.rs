@@ -1,0 +1,9 @@
+//! Fan-out over the emulator, through the real SDK, in virtual time.
+
+mod bench;
+mod ends;
+mod faults;
+mod owners;
+mod pressure;
+mod reading;
+mod registration;
