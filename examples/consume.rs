@@ -3,6 +3,7 @@
 //! ```text
 //! consume --stream orders --app orders-app            a line per batch, for people
 //! consume --stream orders --app orders-app --json     a line per record, for programs
+//! consume --stream orders --app orders-app --fan-out  by enhanced fan-out, as the consumer `orders-app`
 //! ```
 //!
 //! Logs go to standard error; `RUST_LOG` sets how much. ctrl-c and SIGTERM stop in order: what was written is checkpointed,
@@ -22,17 +23,20 @@ mod stop;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_config::SdkConfig;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use jiff::{SignedDuration, Timestamp};
-use kcl_core::retrieval::Polling;
+use kcl_core::retrieval::{Polling, RecordSource};
 use kcl_core::{
     ApplicationName, Batch, RecordProcessor, ShardContext, ShardId, ShutdownReport, StartFrom,
     StreamAddress, Worker, WorkerId,
 };
+use kcl_fanout::FanOut;
 use kcl_lease::DynamoLeases;
 use lines::Lines;
 use serde::Serialize;
@@ -76,6 +80,11 @@ struct Arguments {
     /// arrival_ms and delivered_ms (Unix time), worker. A batch counts as done when all its lines have been written
     #[arg(long)]
     json: bool,
+
+    /// Read by enhanced fan-out: as the registered consumer of this name or ARN, or as the one named like --app. By name it is
+    /// registered if missing, and stays so: AWS bills it by the hour
+    #[arg(long, value_name = "NAME|ARN", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    fan_out: Option<String>,
 }
 
 /// `--start`.
@@ -184,7 +193,7 @@ async fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-            "warn,aws_config=error,consume=info,kcl_core=info,kcl_lease=info".into()
+            "warn,aws_config=error,consume=info,kcl_core=info,kcl_fanout=info,kcl_lease=info".into()
         }))
         .init();
     match consume(arguments).await {
@@ -199,6 +208,15 @@ async fn main() -> ExitCode {
     }
 }
 
+fn source(arguments: &Arguments, aws: &SdkConfig) -> Arc<dyn RecordSource> {
+    match arguments.fan_out.as_deref() {
+        None => Arc::new(Polling::new(aws)),
+        Some("") => Arc::new(FanOut::new(aws).consumer(arguments.app.as_str())),
+        Some(arn) if arn.starts_with("arn:") => Arc::new(FanOut::new(aws).consumer_arn(arn)),
+        Some(name) => Arc::new(FanOut::new(aws).consumer(name)),
+    }
+}
+
 async fn consume(arguments: Arguments) -> Result<ShutdownReport, String> {
     let aws = aws::configuration(arguments.endpoint_url.as_deref()).await?;
     let place = aws::place(&aws);
@@ -207,7 +225,7 @@ async fn consume(arguments: Arguments) -> Result<ShutdownReport, String> {
     let mut builder = Worker::builder(arguments.app.as_str())
         .stream(arguments.stream.to_string(), arguments.start.0)
         .leases(DynamoLeases::new(&aws))
-        .source(Polling::new(&aws))
+        .source(source(&arguments, &aws))
         .processor(move |_shard: &ShardId| Printer {
             lines: lines.clone(),
             json,

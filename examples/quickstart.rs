@@ -4,6 +4,8 @@
 //! is split, two are merged, one worker dies without warning and another stops in order. At the end stands an account of
 //! every record; the exit code is 1 if one was lost or came out of order.
 //!
+//! `-- --fan-out` reads by enhanced fan-out instead of polling: a registered consumer, and events that are pushed.
+//!
 //! What to copy is here: [`Orders`] and [`worker`]. Given a configuration of `aws_config`, they run on AWS as they are.
 #![expect(clippy::print_stdout, reason = "a program for people prints what happens")]
 #![expect(clippy::disallowed_methods, reason = "a program owns its clock and its tasks")]
@@ -18,11 +20,13 @@ mod screen;
 mod stage;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use kcl_core::retrieval::Polling;
+use kcl_core::retrieval::{Polling, RecordSource};
 use kcl_core::{Batch, RecordProcessor, ShardContext, ShardId, StartFrom, Worker, WorkerId};
+use kcl_fanout::FanOut;
 use kcl_lease::DynamoLeases;
 
 use ledger::Ledger;
@@ -50,19 +54,37 @@ impl RecordProcessor for Orders {
 }
 
 /// A worker that shares the stream with all others of the application.
-fn worker(id: &str, aws: &SdkConfig, ledger: &Ledger) -> Result<Worker, BoxError> {
+fn worker(
+    id: &str,
+    aws: &SdkConfig,
+    reading: Reading,
+    ledger: &Ledger,
+) -> Result<Worker, BoxError> {
     let id = WorkerId::new(id)?;
     let (name, observed, delivered) = (id.clone(), ledger.clone(), ledger.clone());
+    let source: Arc<dyn RecordSource> = match reading {
+        Reading::Polling => Arc::new(Polling::new(aws)),
+        Reading::FanOut => Arc::new(FanOut::new(aws).consumer("quickstart")),
+    };
     let worker = Worker::builder("quickstart") // also the name of the lease table
         .stream("orders", StartFrom::TrimHorizon)
         .leases(DynamoLeases::new(aws))
-        .source(Polling::new(aws))
+        .source(source)
         .processor(move |_shard: &ShardId| Orders { ledger: delivered.clone() })
         .worker_id(id)
         .lease_duration(LEASE) // 10 s by default; short, so that the takeover is soon
         .observer(move |event| observed.note(&name, event))
         .build()?;
     Ok(worker)
+}
+
+/// How records come in.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    /// GetRecords, shared by all applications that read the stream.
+    Polling,
+    /// SubscribeToShard, for this application alone.
+    FanOut,
 }
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -72,7 +94,7 @@ const RECORDS_PER_SECOND: u32 = 400;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
-    // Silent unless asked: RUST_LOG=kcl_core=info,kcl_lease=info shows what the library itself says.
+    // Silent unless asked: RUST_LOG=kcl_core=info,kcl_fanout=info,kcl_lease=info shows what the library itself says.
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(
@@ -86,11 +108,16 @@ async fn main() -> Result<ExitCode, BoxError> {
          lag is the age of the oldest record that no worker has processed yet.\n",
         LEASE.as_secs()
     );
+    let reading = match std::env::args().nth(1).as_deref() {
+        None => Reading::Polling,
+        Some("--fan-out") => Reading::FanOut,
+        Some(other) => return Err(format!("expected --fan-out or nothing: {other}").into()),
+    };
     let ledger = Ledger::new();
     let mut screen = Screen::new(ledger.clone());
     tokio::select! {
         biased;
-        played = play(&ledger) => played?,
+        played = play(&ledger, reading) => played?,
         () = screen.run() => {}
     }
     screen.refresh();
@@ -100,12 +127,12 @@ async fn main() -> Result<ExitCode, BoxError> {
 }
 
 /// What happens, and when.
-async fn play(ledger: &Ledger) -> Result<(), BoxError> {
+async fn play(ledger: &Ledger, reading: Reading) -> Result<(), BoxError> {
     let stage = Stage::new(SHARDS, ledger.clone()).await?;
     let producer = stage.produce(KEYS, RECORDS_PER_SECOND);
     let mut crew = Crew::new(ledger.clone());
     for id in ["ana", "bob", "cyd"] {
-        crew.start(id, worker(id, stage.aws(), ledger)?);
+        crew.start(id, worker(id, stage.aws(), reading, ledger)?);
     }
 
     stage.at(5).await;

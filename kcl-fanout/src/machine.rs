@@ -9,8 +9,9 @@ use kcl_core::{Backoff, ChildShard, SequenceNumber, StartingPosition};
 /// Between failed calls.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// After a refusal for another subscription, which has the shard for itself for five seconds at most.
-const REFUSED: Backoff = Backoff::new(Duration::from_millis(1500), Duration::from_secs(3));
+/// After a refusal for another subscription, which has the shard for itself for five seconds at most: for so long the calls are
+/// a second apart, so that a shard that changes its owner is read again soon.
+const REFUSED: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
 
 /// After another subscription took the shard from this one: two owners that fight leave each other longer and longer turns,
 /// until the lease of one is lost.

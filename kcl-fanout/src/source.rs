@@ -28,7 +28,7 @@ pub struct FanOut {
 /// - A subscription that breaks, or falls silent for 10 s: a new one after the last event that was returned. AWS refuses one
 ///   within five seconds of the last, so there may be a pause of so long.
 /// - Another subscription of the same consumer, such as that of a worker which has lost the shard's lease and does not know it:
-///   after a refusal it tries again within 3 s; after it was evicted it waits 2.5 to 5 s, twice as long each time until there
+///   a refused one is tried again each second, later every 3 s at most; after it was evicted it waits 2.5 to 5 s, twice as long each time until there
 ///   is peace for a minute, up to 40 s.
 /// - A processor that takes no events for 10 s, or a budget without room for so long: the subscription is given up, so that
 ///   it does not hold up the connection's other shards, and taken up again after what was returned.

@@ -29,6 +29,17 @@ pub trait RecordSource: Send + Sync + fmt::Debug + 'static {
     fn open(&self, shard: OpenShard) -> Box<dyn ShardReader>;
 }
 
+/// For a choice at run time.
+impl<S: RecordSource + ?Sized> RecordSource for Arc<S> {
+    fn api(&self) -> Arc<dyn KinesisApi> {
+        (**self).api()
+    }
+
+    fn open(&self, shard: OpenShard) -> Box<dyn ShardReader> {
+        (**self).open(shard)
+    }
+}
+
 /// What a reader gets.
 #[derive(Debug)]
 pub struct OpenShard {

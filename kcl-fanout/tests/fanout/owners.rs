@@ -22,7 +22,7 @@ async fn d5_a_takeover_waits_for_the_five_seconds_and_no_longer() {
         let mut new = bench.open(0, StartingPosition::TrimHorizon);
         assert_eq!(read(&mut new, 3).await, [0, 1, 2]);
         let took = bench.clock.now() - begin;
-        let limit = if age < 5 { 5 - age + 3 } else { 1 };
+        let limit = if age < 5 { 5 - age + 2 } else { 1 };
         assert!(took <= Duration::from_secs(limit), "after {age} s: {took:?}");
     }
 }
