@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod failures;
+mod fan_out;
 mod faults;
 mod lifecycle;
 mod oracle;

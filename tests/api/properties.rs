@@ -10,7 +10,7 @@ use kcl_core::{Batch, Position, RecordProcessor, ShardContext, ShardId, StartFro
 use kcl_emulator::{Fault, Rule, Service};
 
 use crate::reshards::open_shards;
-use crate::world::{Recorder, Running, STREAM, World};
+use crate::world::{Reading, Recorder, Running, STREAM, World};
 
 const SEEDS: u64 = 40;
 const SECOND: Duration = Duration::from_secs(1);
@@ -21,24 +21,34 @@ const PEACE: Duration = Duration::from_secs(90);
 
 #[tokio::test(start_paused = true)]
 async fn random_histories_lose_nothing_even() {
-    histories(0).await;
+    histories(0, SEEDS, Reading::Polling).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn random_histories_lose_nothing_odd() {
-    histories(1).await;
+    histories(1, SEEDS, Reading::Polling).await;
 }
 
-/// Two tests, for two cores.
-async fn histories(half: u64) {
+#[tokio::test(start_paused = true)]
+async fn random_histories_by_fan_out_lose_nothing() {
+    histories(0, SEEDS / 2, Reading::FanOut).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn random_histories_of_mixed_fleets_lose_nothing() {
+    histories(1, SEEDS / 2, Reading::Mixed).await;
+}
+
+/// Of the seeds, half: for two cores.
+async fn histories(half: u64, count: u64, reading: Reading) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
     let seeds = match number("KCL_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("KCL_SEEDS").unwrap_or(SEEDS),
+        None => 0..number("KCL_SEEDS").unwrap_or(count),
     };
     for seed in seeds.filter(|seed| seed % 2 == half) {
         let _told = Told(seed);
-        history(seed).await;
+        history(seed, reading).await;
     }
 }
 
@@ -54,9 +64,9 @@ impl Drop for Told {
     }
 }
 
-async fn history(seed: u64) {
+async fn history(seed: u64, reading: Reading) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let world = World::seeded(seed, rng.i32(1..4)).await;
+    let world = World::seeded(seed, rng.i32(1..4)).await.by(reading);
     let mut workers = vec![start(&world, "w0", seed), start(&world, "w1", seed + 1)];
     let mut checkpoints = BTreeMap::new();
     let end = rng.u32(25..40);
@@ -148,7 +158,8 @@ async fn act(world: &World, workers: &mut Vec<Running>, step: u32, rng: &mut fas
         }
         2..=5 if workers.len() < 3 => workers.push(start(world, &format!("w{step}"), rng.u64(..))),
         6..=8 => {
-            let fault = fault(rng);
+            let by_events = world.reading() != Reading::Polling && rng.u32(..3) == 0;
+            let fault = if by_events { fault_of_events(rng) } else { fault(rng) };
             let service = if rng.bool() { Service::Kinesis } else { Service::DynamoDb };
             for worker in &*workers {
                 let rule = Rule::new(fault.clone()).service(service).chance(0.15);
@@ -181,6 +192,24 @@ fn fault(rng: &mut fastrand::Rng) -> Fault {
             status: 400,
             error: "ExpiredTokenException".into(),
             message: "credentials".into(),
+        },
+    }
+}
+
+/// What befalls a subscription.
+fn fault_of_events(rng: &mut fastrand::Rng) -> Fault {
+    let events = rng.usize(..3);
+    let errors =
+        ["InternalFailureException", "ResourceInUseException", "ResourceNotFoundException"];
+    match rng.u32(..5) {
+        0 => Fault::CutStream { events },
+        1 => Fault::Silence { events },
+        2 => Fault::LateEvents(SECOND * rng.u32(1..8)),
+        3 => Fault::CutBody { at: rng.usize(..900) },
+        _ => Fault::StreamError {
+            events,
+            error: errors[rng.usize(..errors.len())].into(),
+            message: "asked for".into(),
         },
     }
 }

@@ -11,7 +11,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// S1, S6: every record, once, in order.
 #[tokio::test(start_paused = true)]
 async fn one_worker_reads_everything_in_order() {
-    let world = World::new(4).await;
+    reads_everything_in_order(World::new(4).await).await;
+}
+
+pub(crate) async fn reads_everything_in_order(world: World) {
     world.put_many(20, 100).await;
     let worker = world.start("a");
     let account = world.oracle.drained(MINUTE).await;
@@ -24,7 +27,10 @@ async fn one_worker_reads_everything_in_order() {
 /// L4: shards spread, and each is read by one worker at a time.
 #[tokio::test(start_paused = true)]
 async fn three_workers_share_the_shards() {
-    let world = World::new(6).await;
+    share_the_shards(World::new(6).await).await;
+}
+
+pub(crate) async fn share_the_shards(world: World) {
     let workers = [world.start("a"), world.start("b"), world.start("c")];
     for _ in 0..40 {
         world.put(20, 1).await;
@@ -65,7 +71,10 @@ async fn a_record_on_an_idle_shard_is_handed_over_within_a_poll_interval() {
 /// worker dies before it saw a record.
 #[tokio::test(start_paused = true)]
 async fn latest_is_sticky() {
-    let world = World::new(2).await;
+    latest_skips_nothing_new(World::new(2).await).await;
+}
+
+pub(crate) async fn latest_skips_nothing_new(world: World) {
     for _ in 0..50 {
         let old = world.kinesis.put_record().stream_name(STREAM).partition_key("old");
         old.data(aws_sdk_kinesis::primitives::Blob::new("old:0")).send().await.unwrap();
@@ -93,6 +102,10 @@ async fn latest_is_sticky() {
 /// S14: the user records of an aggregate arrive one by one; a checkpoint inside resumes after it.
 #[tokio::test(start_paused = true)]
 async fn aggregates_are_unpacked_and_resumed_in_the_middle() {
+    resumes_inside_an_aggregate(World::new(1).await).await;
+}
+
+pub(crate) async fn resumes_inside_an_aggregate(world: World) {
     use kcl_core::{Batch, RecordProcessor, ShardContext};
     use std::sync::{Arc, Mutex};
 
@@ -117,7 +130,6 @@ async fn aggregates_are_unpacked_and_resumed_in_the_middle() {
         }
     }
 
-    let world = World::new(1).await;
     let mut aggregator = kcl_core::aggregation::Aggregator::new(100_000);
     for n in 0..5 {
         assert!(aggregator.push("key", None, format!("key:{n}").as_bytes()));

@@ -29,7 +29,10 @@ async fn assert_parents_first(world: &World) {
 
 #[tokio::test(start_paused = true)]
 async fn a_split_and_a_merge_in_a_backlog_lose_nothing() {
-    let world = World::new(4).await;
+    reshards_in_a_backlog(World::new(4).await).await;
+}
+
+pub(crate) async fn reshards_in_a_backlog(world: World) {
     world.put_many(20, 60).await;
     world.split("shardId-000000000000").await;
     world.put_many(20, 30).await;
@@ -48,7 +51,10 @@ async fn a_split_and_a_merge_in_a_backlog_lose_nothing() {
 /// L3: the children of a shard that ends while it is read begin within a second.
 #[tokio::test(start_paused = true)]
 async fn children_begin_within_a_second_of_their_parents_end() {
-    let world = World::new(1).await;
+    children_begin_soon(World::new(1).await).await;
+}
+
+pub(crate) async fn children_begin_soon(world: World) {
     let worker = world.start("a");
     world.put(4, 2).await;
     world.oracle.drained(MINUTE).await;

@@ -15,6 +15,7 @@ use kcl_core::{
     StartFrom, Worker, WorkerBuilder, WorkerEvent, WorkerId, builder,
 };
 use kcl_emulator::{Emulator, Limits};
+use kcl_fanout::FanOut;
 use kcl_lease::DynamoLeases;
 use std::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -29,6 +30,16 @@ pub(crate) struct World {
     pub(crate) kinesis: Client,
     pub(crate) oracle: Oracle,
     seed: AtomicU64,
+    reading: Reading,
+}
+
+/// How the workers of a world read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Polling,
+    FanOut,
+    /// Every other worker by fan-out.
+    Mixed,
 }
 
 /// A builder to which every part was given, streams in one form or the other.
@@ -55,7 +66,21 @@ impl World {
         let emulator = Emulator::builder().seed(seed).limits(Limits::aws()).build();
         let kinesis = Client::new(&emulator.sdk_config());
         kinesis.create_stream().stream_name(STREAM).shard_count(shards).send().await.unwrap();
-        Self { emulator, kinesis, oracle: Oracle::default(), seed: AtomicU64::new(seed) }
+        Self {
+            emulator,
+            kinesis,
+            oracle: Oracle::default(),
+            seed: AtomicU64::new(seed),
+            reading: Reading::Polling,
+        }
+    }
+
+    pub(crate) fn by(self, reading: Reading) -> Self {
+        Self { reading, ..self }
+    }
+
+    pub(crate) fn reading(&self) -> Reading {
+        self.reading
     }
 
     /// Puts `count` records under each of `keys` keys, in order.
@@ -152,13 +177,23 @@ impl World {
         processor: impl Fn(&ShardId) -> P + Send + Sync + 'static,
     ) -> Prepared<S> {
         let aws = self.emulator.sdk_config_for(id);
+        let seed = self.seed.fetch_add(1, Ordering::SeqCst);
+        let by_fan_out = match self.reading {
+            Reading::Polling => false,
+            Reading::FanOut => true,
+            Reading::Mixed => seed.is_multiple_of(2),
+        };
+        let source: Arc<dyn RecordSource> = match by_fan_out {
+            true => Arc::new(FanOut::new(&aws).consumer("orders-app")),
+            false => Arc::new(Polling::new(&aws)),
+        };
         streams
             .leases(DynamoLeases::new(&aws))
-            .source(Polling::new(&aws))
+            .source(source)
             .processor(processor)
             .worker_id(WorkerId::new(id).unwrap())
             .clock(Clock::starting_at(self.emulator.clock().now()))
-            .seed(self.seed.fetch_add(1, Ordering::SeqCst))
+            .seed(seed)
             .on_failure(kcl_core::FailurePolicy::attempts(4))
     }
 
