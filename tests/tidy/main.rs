@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// No file may be longer; most are far shorter.
 const LONGEST_FILE: usize = 600;
 /// The library must stay readable: lines of code of kcl-core and kcl-lease together, without tests and comments. 8,000 were set
-/// for the main job; handovers and clean-up came since.
+/// for the main job; handovers, clean-up, streams that come and go, and what fan-out shares with polling came since.
 const LONGEST_LIBRARY: usize = 9_500;
 
 fn root() -> &'static Path {
