@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use kcl_core::StartingPosition;
-use kcl_core::kinesis::{ApiError, ApiErrorKind, KinesisApi, seam};
+use kcl_core::kinesis::{ApiError, ApiErrorKind, KinesisApi};
 use kcl_core::metrics::{
     MILLIS_BEHIND_LATEST, Metric, READ_FAILURES, READS_THROTTLED, RECORDS_LOST, SUBSCRIBE_CALLS,
     SUBSCRIPTION_EVENTS, SUBSCRIPTIONS_BROKEN, SUBSCRIPTIONS_CONTESTED, SUBSCRIPTIONS_ENDED,
@@ -22,6 +23,9 @@ use crate::registry::{Asker, NoConsumer, Registry};
 /// Room for one event, before a subscription is opened: what Kinesis sends a consumer of a shard in a second.
 const EVENT_BYTES: usize = 2 * 1024 * 1024;
 
+/// A call is given up after this long; before the client's own timeout, which does not count the initial response.
+const ANSWER_LIMIT: Duration = Duration::from_secs(25);
+
 /// Reads one shard by subscriptions. Holds no records and, while it waits, no permit but for the hundred bytes of the
 /// initial response, until the first event.
 ///
@@ -29,7 +33,7 @@ const EVENT_BYTES: usize = 2 * 1024 * 1024;
 /// future that is dropped anywhere loses nothing.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    client: Client,
+    client: Arc<Client>,
     registry: Arc<Registry>,
     api: Arc<dyn KinesisApi>,
     lookups: Arc<Lookups>,
@@ -40,7 +44,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(
-        client: Client,
+        client: Arc<Client>,
         registry: Arc<Registry>,
         api: Arc<dyn KinesisApi>,
         lookups: Arc<Lookups>,
@@ -71,8 +75,9 @@ impl Reader {
         let reply = tokio::select! {
             biased;
             reply = call => reply,
-            () = clock.sleep(seam::TRY_TIMEOUT) => {
-                Err(ApiError::new(OPERATION, ApiErrorKind::Unavailable, "no initial response"))
+            () = clock.sleep(ANSWER_LIMIT) => {
+                let reason = "no answer: more shards than the connection carries, see FanOut::from_clients, or a dead connection";
+                Err(ApiError::new(OPERATION, ApiErrorKind::Unavailable, reason))
             }
         };
         match reply {
@@ -90,7 +95,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn listen(&mut self, until: std::time::Instant) -> Option<Fetched> {
+    async fn listen(&mut self, until: Instant) -> Option<Fetched> {
         let epoch = self.machine.epoch();
         let Some(mut in_use) = self.line.take() else {
             self.open.metrics.count(SUBSCRIPTIONS_SLOW);

@@ -15,7 +15,7 @@ use crate::registry::{Choice, Registry};
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct FanOut {
-    client: Client,
+    clients: Vec<Client>,
 }
 
 /// Enhanced fan-out with `SubscribeToShard`: 2 MiB a second of each shard for this consumer alone, pushed as it comes.
@@ -44,7 +44,7 @@ pub struct FanOut {
 #[must_use]
 pub struct FanOutSource {
     api: Arc<dyn KinesisApi>,
-    reads: Client,
+    reads: Vec<Arc<Client>>,
     registry: Arc<Registry>,
     lookups: Arc<Lookups>,
 }
@@ -57,7 +57,23 @@ impl FanOut {
 
     /// Fan-out with a client that is configured already.
     pub fn from_client(client: Client) -> Self {
-        Self { client }
+        Self { clients: vec![client] }
+    }
+
+    /// Fan-out over several clients, between which the shards are spread evenly; the first one also serves all other calls.
+    ///
+    /// A client of the SDK keeps one HTTP/2 connection to Kinesis, and a connection carries only so many streams at once as the
+    /// server allows: what is beyond waits without a word, and a reader says after 25 s that there is no answer. So a worker
+    /// that reads more than a hundred shards needs more connections: a client for each hundred, every one with an HTTP
+    /// client of its own (`aws_smithy_http_client::Builder`), because clients that share one share its connection. Shards on one
+    /// connection also share its window; fewer on each means that they wait less for one another.
+    ///
+    /// # Panics
+    /// Without a client.
+    pub fn from_clients(clients: impl IntoIterator<Item = Client>) -> Self {
+        let clients: Vec<Client> = clients.into_iter().collect();
+        assert!(!clients.is_empty(), "a fan-out source needs a client");
+        Self { clients }
     }
 
     /// Reads as the consumer of this name: 1 to 128 characters of `a-z`, `A-Z`, `0-9`, `_`, `.`, `-`. It is found, or
@@ -82,9 +98,10 @@ impl FanOut {
     }
 
     fn source(self, choice: Choice) -> FanOutSource {
-        let api = Arc::new(SdkKinesis::from_client(self.client.clone()));
-        let seam::Clients { control, reads } = seam::clients(&self.client);
-        let registry = Arc::new(Registry::new(control, choice));
+        let api = Arc::new(SdkKinesis::from_client(self.clients[0].clone()));
+        let registry = Arc::new(Registry::new(seam::clients(&self.clients[0]).control, choice));
+        let reads = self.clients.iter().map(|client| Arc::new(seam::clients(client).reads));
+        let reads = reads.collect();
         FanOutSource { api, reads, registry, lookups: Arc::default() }
     }
 }
@@ -113,8 +130,10 @@ impl RecordSource for FanOutSource {
     }
 
     fn open(&self, shard: OpenShard) -> Box<dyn ShardReader> {
+        // The one with the fewest readers: each of them holds it.
+        let client = self.reads.iter().min_by_key(|client| Arc::strong_count(client));
         Box::new(Reader::new(
-            self.reads.clone(),
+            client.unwrap_or(&self.reads[0]).clone(),
             self.registry.clone(),
             self.api.clone(),
             self.lookups.clone(),

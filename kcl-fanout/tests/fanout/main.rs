@@ -3,6 +3,7 @@
 mod bench;
 mod ends;
 mod faults;
+mod http2;
 mod owners;
 mod pressure;
 mod reading;

@@ -18,7 +18,7 @@ use crate::{ChildShard, RawRecord};
 
 /// A try is given up after this long, unless the client has a timeout of its own: a black-holed connection would
 /// otherwise hold its shard for ever.
-pub const TRY_TIMEOUT: Duration = Duration::from_secs(30);
+const TRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A user's client, twice.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub struct Clients {
     pub reads: Client,
 }
 
-/// Derives the clients; every try of both ends after [`TRY_TIMEOUT`].
+/// Derives the clients; every try of both ends after 30 s.
 #[must_use]
 pub fn clients(client: &Client) -> Clients {
     let config = client.config();
