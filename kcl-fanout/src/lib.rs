@@ -19,7 +19,7 @@
 //!       └── the calls of kcl_core::kinesis, for everything but the records          Line: given up when nobody takes its events
 //! ```
 //!
-//! The machine in `machine` decides and is pure; the reader in `reader` carries out.
+//! `machine` and `pace` decide and are pure; `reader` carries out.
 //!
 //! # What it must never do
 //!
@@ -37,6 +37,7 @@ mod calls;
 mod gate;
 mod line;
 mod machine;
+mod pace;
 mod reader;
 mod registry;
 mod source;

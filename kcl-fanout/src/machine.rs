@@ -4,40 +4,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kcl_core::kinesis::ApiErrorKind;
 use kcl_core::retrieval::Finding;
-use kcl_core::{Backoff, ChildShard, SequenceNumber, StartingPosition};
+use kcl_core::{ChildShard, SequenceNumber, StartingPosition};
 
-/// Between failed calls.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-
-/// After a refusal for another subscription, which has the shard for itself for five seconds at most: for so long the calls are
-/// a second apart, so that a shard that changes its owner is read again soon.
-const REFUSED: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
-
-/// After another subscription took the shard from this one: two owners that fight leave each other longer and longer turns,
-/// until the lease of one is lost.
-const EVICTED: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(40));
-
-/// One call a second for each consumer and shard (SubscribeToShard, API reference), and some time by which calls differ in how
-/// long they take to arrive.
-const CALL_INTERVAL: Duration = Duration::from_millis(1050);
-
-/// A call within five seconds of a successful one is refused (SubscribeToShard, API reference).
-const EXCLUSIVE: Duration = Duration::from_millis(5050);
-
-/// A subscription lives for five minutes; one that ends much sooner did not end by age.
-const FULL_LIFE: Duration = Duration::from_secs(240);
-
-/// A subscription that lasted so long ends a fight.
-const PEACE: Duration = Duration::from_secs(60);
+use crate::pace::Pace;
 
 /// An event comes every five seconds at the latest. Twice the gap without one is a dead subscription.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 /// How far this host's clock may be ahead of Kinesis's when a reader that began at `LATEST` goes on by time; as polling.
 const CLOCK_SKEW: Duration = Duration::from_secs(5);
-
-/// A broken connection is announced when it broke so often in a row: single ones are daily business.
-const LOUD: u32 = 3;
 
 /// Decides for one shard.
 ///
@@ -55,20 +30,7 @@ pub(crate) struct Machine {
     returned: Option<SequenceNumber>,
     /// The newest subscription. Events of older ones touch nothing.
     epoch: Epoch,
-    /// The start of the newest call.
-    called: Option<Instant>,
-    /// When the newest subscription was there.
-    subscribed: Option<Instant>,
-    /// No call before this.
-    not_before: Option<Instant>,
-    /// Failed calls and broken subscriptions since the last event, of any kind.
-    attempts: u32,
-    /// Refusals for another subscription since the last event.
-    refusals: u32,
-    /// How often another subscription took the shard, without peace in between.
-    evictions: u32,
-    /// Whether the newest subscription ended in order but too soon: evicted, if the next call is refused.
-    ended_early: bool,
+    pace: Pace,
     /// Whether this streak of failures was announced.
     announced: bool,
     /// The children that a listing named, after an event had claimed the end without naming all.
@@ -190,13 +152,7 @@ impl Machine {
             latest: opened - CLOCK_SKEW,
             returned: None,
             epoch: Epoch::default(),
-            called: None,
-            subscribed: None,
-            not_before: None,
-            attempts: 0,
-            refusals: 0,
-            evictions: 0,
-            ended_early: false,
+            pace: Pace::default(),
             announced: false,
             closed: None,
         }
@@ -207,8 +163,8 @@ impl Machine {
         let (command, ready) = match &self.state {
             State::Ended(children) => return Command::End(children.clone()),
             State::Live { heard, .. } => return Command::Listen(*heard + SILENCE),
-            State::Idle => (Command::Subscribe(self.from.clone()), self.may_subscribe()),
-            State::Confirming(_) => (Command::Confirm, self.not_before),
+            State::Idle => (Command::Subscribe(self.from.clone()), self.pace.may_subscribe()),
+            State::Confirming(_) => (Command::Confirm, self.pace.may_ask()),
         };
         match ready {
             Some(ready) if now < ready => Command::Wait(ready),
@@ -233,7 +189,7 @@ impl Machine {
 
     /// A SubscribeToShard starts, and may have an effect even if its outcome never comes.
     pub(crate) fn started(&mut self, now: Instant) {
-        self.called = Some(now);
+        self.pace.called(now);
         if self.from == StartingPosition::Latest {
             self.from = StartingPosition::AtTimestamp(self.latest);
         }
@@ -249,9 +205,7 @@ impl Machine {
         match event {
             Event::Subscribed => {
                 self.epoch.0 += 1;
-                self.subscribed = Some(now);
-                self.ended_early = false;
-                self.not_before = None;
+                self.pace.subscribed(now);
                 self.state = State::Live { heard: now, fresh: true };
                 None
             }
@@ -282,13 +236,6 @@ impl Machine {
         }
     }
 
-    /// The earliest start of the next SubscribeToShard.
-    fn may_subscribe(&self) -> Option<Instant> {
-        let paced = self.called.map(|called| called + CALL_INTERVAL);
-        let free = self.subscribed.map(|subscribed| subscribed + EXCLUSIVE);
-        self.not_before.max(paced).max(free)
-    }
-
     /// Whether there was one.
     fn drop_subscription(&mut self) -> bool {
         let live = self.is_live();
@@ -310,10 +257,6 @@ impl Machine {
             self.advance(number);
         }
         self.returned = last.max(self.returned.take());
-        self.refusals = 0;
-        if self.subscribed.is_some_and(|subscribed| now - subscribed >= PEACE) {
-            self.evictions = 0;
-        }
         self.state = match claims_end {
             false => State::Live { heard: now, fresh: false },
             true if proves_end => State::Ended(children),
@@ -323,7 +266,7 @@ impl Machine {
                 _ => State::Confirming(Doubt::ChildrenMissing),
             },
         };
-        let attempts = std::mem::take(&mut self.attempts);
+        let attempts = self.pace.heard(now);
         std::mem::take(&mut self.announced).then_some(Note::Recovered(attempts))
     }
 
@@ -346,7 +289,7 @@ impl Machine {
             return None;
         };
         self.state = State::Idle;
-        self.ended_early = self.subscribed.is_some_and(|subscribed| now - subscribed < FULL_LIFE);
+        self.pace.ended(now);
         if fresh { self.broken(now, rng) } else { None }
     }
 
@@ -355,7 +298,10 @@ impl Machine {
             return None;
         }
         match kind {
-            ApiErrorKind::ResourceInUse => self.evicted(now, rng),
+            ApiErrorKind::ResourceInUse => {
+                self.pace.evicted(now, rng);
+                self.contested()
+            }
             ApiErrorKind::NotFound => {
                 self.state = State::Confirming(Doubt::NotFound);
                 None
@@ -374,11 +320,7 @@ impl Machine {
     ) -> Option<Note> {
         match kind {
             ApiErrorKind::ResourceInUse => {
-                if std::mem::take(&mut self.ended_early) {
-                    return self.evicted(now, rng);
-                }
-                self.not_before = Some(now + REFUSED.delay(self.refusals, rng));
-                self.refusals = self.refusals.saturating_add(1);
+                self.pace.refused(now, rng);
                 self.contested()
             }
             ApiErrorKind::NotFound => {
@@ -394,15 +336,8 @@ impl Machine {
         }
     }
 
-    /// Another subscription took the shard.
-    fn evicted(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Note> {
-        self.not_before = Some(now + EVICTED.delay(self.evictions, rng));
-        self.evictions = self.evictions.saturating_add(1);
-        self.contested()
-    }
-
     fn contested(&mut self) -> Option<Note> {
-        let fights = self.evictions.saturating_add(self.refusals / 2) >= LOUD;
+        let fights = self.pace.fights();
         (fights && !std::mem::replace(&mut self.announced, true)).then_some(Note::Contested)
     }
 
@@ -464,7 +399,7 @@ impl Machine {
     /// Something broke that breaks every day.
     fn broken(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Note> {
         self.back_off(now, rng);
-        let loud = self.attempts >= LOUD;
+        let loud = self.pace.is_streak();
         (loud && !std::mem::replace(&mut self.announced, true)).then_some(Note::Failing)
     }
 
@@ -475,8 +410,7 @@ impl Machine {
 
     /// Never worth a word.
     fn back_off(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Note> {
-        self.not_before = Some(now + BACKOFF.delay(self.attempts, rng));
-        self.attempts = self.attempts.saturating_add(1);
+        self.pace.failed(now, rng);
         None
     }
 }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use kcl_core::StartingPosition;
 use kcl_core::metrics::{READ_FAILURES, SUBSCRIPTIONS_BROKEN};
 use kcl_core::retrieval::{ByteBudget, MAX_REPLY_BYTES};
-use kcl_emulator::{Server, ServerOptions};
+use kcl_emulator::{Limits, Server, ServerOptions};
 use kcl_fanout::FanOut;
 
 use crate::bench::{Bench, CONSUMER, numbers, shard_id};
@@ -69,5 +69,34 @@ async fn d4_shards_are_spread_over_connections() {
     assert_eq!(bench.requests("SubscribeToShard"), shards as u64);
     drop(readers);
     assert_eq!(bench.budget.used(), 0);
+    server.stop().await;
+}
+
+/// B9, D4: three shards whose processors stand still fill the window of the connection; ten seconds later the fourth reads on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b9_slow_processors_do_not_block_their_connection_for_long() {
+    let bench = Bench::with(4, Limits::none()).await;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let options = ServerOptions::default().tls();
+    let server = bench.emulator.serve_with(address, options).await.expect("a server");
+    let source = FanOut::from_client(client(&bench, &server)).consumer(CONSUMER);
+    let open = |shard| bench.open_by(&source, &shard_id(shard), StartingPosition::TrimHorizon);
+    // Three times more than a connection's window, on every shard.
+    bench.put(0..120, 500_000).await;
+    let mut slow = [open(0), open(1), open(2)];
+    let first = join_all(slow.iter_mut().map(|reader| reader.next())).await;
+    assert!(first.iter().all(Result::is_ok));
+    bench.pass(2).await;
+    let begin = bench.clock.now();
+    let mut fast = open(3);
+    let mut read = 0;
+    while read < 20 {
+        let fetched = tokio::time::timeout(Duration::from_secs(40), fast.next()).await;
+        read += numbers(fetched.expect("records").expect("records")).len();
+    }
+    let took = bench.clock.now() - begin;
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert_eq!(bench.live_subscriptions(), 1, "took {took:?}");
+    drop((slow, fast));
     server.stop().await;
 }
