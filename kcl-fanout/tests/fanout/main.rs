@@ -8,3 +8,4 @@ mod owners;
 mod pressure;
 mod reading;
 mod registration;
+mod secrecy;
