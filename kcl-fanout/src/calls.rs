@@ -58,6 +58,7 @@ pub(crate) async fn subscribe(
         .interceptor(gate);
     // Boxed, because it is large and there is one in five minutes.
     let output = Box::pin(call.send()).await.map_err(|error| seam::failed(OPERATION, &error))?;
+    admission.has_stirred(); // that was the initial response
     Ok(Subscription { events: output.event_stream, admission })
 }
 

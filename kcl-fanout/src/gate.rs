@@ -44,6 +44,8 @@ struct State {
     permit: Option<BudgetPermit>,
     /// Whether a message waits for the budget.
     waiting: bool,
+    /// Whether bytes of a message have come since the last one was complete, or since somebody asked.
+    stirred: bool,
 }
 
 impl Admission {
@@ -57,12 +59,18 @@ impl Admission {
     pub(crate) fn take(&self) -> Option<BudgetPermit> {
         let mut state = self.lock();
         state.advance = None;
+        state.stirred = false;
         state.permit.take()
     }
 
     /// Whether an event is there and waits for the budget: then the silence is ours.
     pub(crate) fn is_waiting(&self) -> bool {
         self.lock().waiting
+    }
+
+    /// Whether more of a message has come since this was asked last: a large one on a slow network is no silence.
+    pub(crate) fn has_stirred(&self) -> bool {
+        std::mem::take(&mut self.lock().stirred)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -167,6 +175,7 @@ impl Body for Gate {
             if this.open > 0 && this.unread.has_remaining() {
                 let passing = this.unread.split_to(this.open.min(this.unread.len()));
                 this.open -= passing.len();
+                this.admission.lock().stirred = true;
                 return Poll::Ready(Some(Ok(Frame::data(passing))));
             }
             match ready!(Pin::new(&mut this.body).poll_frame(context)) {

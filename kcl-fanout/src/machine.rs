@@ -103,6 +103,8 @@ pub(crate) enum Event {
     Refused(ApiErrorKind),
     /// An event of a subscription, whose records the caller gets.
     Received(Epoch, Received),
+    /// Part of an event of a subscription came.
+    Stirred(Epoch),
     /// A subscription's stream ended in order.
     Ended(Epoch),
     /// A subscription's stream broke.
@@ -211,6 +213,7 @@ impl Machine {
             }
             Event::Refused(kind) => self.refused(kind, now, rng),
             Event::Received(epoch, _)
+            | Event::Stirred(epoch)
             | Event::Ended(epoch)
             | Event::Broke(epoch, _)
             | Event::Silent(epoch)
@@ -220,6 +223,12 @@ impl Machine {
                 None
             }
             Event::Received(_, received) => self.received(received, now),
+            Event::Stirred(_) => {
+                if let State::Live { heard, .. } = &mut self.state {
+                    *heard = now;
+                }
+                None
+            }
             Event::Ended(_) => self.ended(now, rng),
             Event::Broke(_, kind) => self.broke(kind, now, rng),
             Event::Silent(_) => self.drop_subscription().then(|| self.broken(now, rng)).flatten(),

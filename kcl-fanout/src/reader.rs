@@ -111,6 +111,7 @@ impl Reader {
             () = clock.sleep_until(until) => None,
         };
         let starved = subscription.admission.is_waiting();
+        let stirred = next.is_none() && subscription.admission.has_stirred();
         let (metric, event) = match next {
             Some(Ok(Some(delivery))) => {
                 let (received, fetched) = self.split(delivery);
@@ -131,6 +132,11 @@ impl Reader {
                 in_use.close();
                 self.count(SUBSCRIPTIONS_BROKEN);
                 self.failed(Event::Broke(epoch, error.kind()), &error);
+                return None;
+            }
+            None if stirred && !starved => {
+                drop(in_use); // parked: it is alive
+                self.handle(Event::Stirred(epoch), None);
                 return None;
             }
             None if starved => (SUBSCRIPTIONS_SLOW, Event::Slow(epoch)),

@@ -91,6 +91,23 @@ async fn b8_an_advance_that_is_too_small_blocks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn b6_a_message_that_comes_slowly_stirs() {
+    let budget = ByteBudget::new(MAX_REPLY_BYTES);
+    let admission = Arc::<Admission>::default();
+    let message = Bytes::from(message(90));
+    let frames = message.chunks(30).map(Bytes::copy_from_slice).collect();
+    let mut gate = gate(&budget, &admission, frames);
+    assert!(!admission.has_stirred());
+    for _ in 0..2 {
+        assert_eq!(frame(&mut gate).await.unwrap().len(), 30);
+        assert!(admission.has_stirred() && !admission.has_stirred());
+    }
+    assert_eq!(frame(&mut gate).await.unwrap().len(), 30);
+    drop(admission.take());
+    assert!(!admission.has_stirred(), "complete");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_message_passes_as_it_is() {
     let budget = ByteBudget::new(MAX_REPLY_BYTES);
     let admission = Arc::<Admission>::default();

@@ -361,6 +361,7 @@ fn c6_an_older_subscription_touches_nothing() {
     for late in [
         Event::Received(old, event(Some(9), Some(9))),
         Event::Received(old, ending(None)),
+        Event::Stirred(old),
         Event::Ended(old),
         Event::Broke(old, ApiErrorKind::NotFound),
         Event::Silent(old),
@@ -384,6 +385,9 @@ fn b6_a_subscription_is_silent_after_twice_the_gap() {
     run.step(Pass(7));
     run.step(beat(3));
     assert_eq!(run.next(), Command::Listen(subscribed + Duration::from_secs(17)));
+    run.step(Pass(9));
+    run.handle(Event::Stirred(run.machine.epoch()));
+    assert_eq!(run.next(), Command::Listen(subscribed + Duration::from_secs(26)));
 }
 
 #[test]
