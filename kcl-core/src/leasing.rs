@@ -87,7 +87,7 @@ impl LeaseTiming {
         let scan = (lease_duration / 8).clamp(Duration::from_millis(500), Duration::from_secs(5));
         Self {
             lease_duration,
-            renew_interval: lease_duration * 2 / 5,
+            renew_interval: lease_duration / 5 * 2,
             fence_margin: lease_duration / 10,
             scan_interval: scan,
             sync_interval: Duration::from_secs(60),

@@ -54,7 +54,6 @@ impl Coordinator {
     fn add_stream(&mut self, id: StreamId, stream: Stream, start: StartFrom) {
         tracing::info!(stream = %id, ?start, "stream added");
         self.streams.by_id.insert(id.clone(), (stream.clone(), start));
-        self.strays.retain(|key, _| key.stream() != Some(&id));
         let ended = CancellationToken::new();
         self.founding.insert(id.clone(), ended.clone().drop_guard());
         let (inbox, rng) = (self.keeping.inbox.clone(), self.rng.fork());

@@ -43,7 +43,8 @@ pub(super) struct Coordinator {
     pub(super) handoffs: Handoffs,
     /// The streams that were added and have no leases yet, as far as is known; dropped when one is removed again.
     pub(super) founding: BTreeMap<StreamId, DropGuard>,
-    /// Leases of streams that are read no longer which carry this worker's name, though it does not hold them.
+    /// Leases that carried this worker's name, though it did not hold them, when their stream was removed. A later scan of the
+    /// stream, if it is added again, knows better.
     pub(super) strays: BTreeMap<LeaseKey, Lease>,
     pub(super) agenda: Agenda,
     pub(super) aside: Aside,
@@ -363,7 +364,8 @@ impl Coordinator {
     /// how many could not be freed.
     async fn disown(&self) -> usize {
         let me = Some(&self.member.worker);
-        let own: Vec<_> = self.claimed().chain(self.strays.values()).collect();
+        let strays = self.strays.values().filter(|stray| self.view.get(&stray.key).is_none());
+        let own: Vec<_> = self.claimed().chain(strays).collect();
         let change = self.taker.giving_to(None);
         let until = self.member.clock.now() + self.member.timing.renew_interval;
         let mut unfreed = own.len();

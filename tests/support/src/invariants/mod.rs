@@ -38,6 +38,7 @@ mod s23_durable_progress;
 mod s24_take_is_used;
 mod s25_passed;
 mod s26_handover;
+mod s27_left_streams;
 mod s2_own_work;
 mod s3_monotone;
 mod s4_fenced;
@@ -88,7 +89,7 @@ impl fmt::Display for Violation {
 
 type Check = fn(&History) -> Vec<Violation>;
 
-const ALL: [Check; 36] = [
+const ALL: [Check; 37] = [
     s1_no_gap::check,
     s2_own_work::check,
     s3_monotone::check,
@@ -114,6 +115,7 @@ const ALL: [Check; 36] = [
     s24_take_is_used::check,
     s25_passed::check,
     s26_handover::check,
+    s27_left_streams::check,
     l1_crash::check,
     l2_no_leader::check,
     l3_children::check,

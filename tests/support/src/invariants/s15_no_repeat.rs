@@ -16,7 +16,8 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut leased: BTreeSet<&ShardId> = BTreeSet::new();
     let mut wrote: BTreeMap<&ShardId, Life> = BTreeMap::new();
-    let mut set_back: BTreeSet<&ShardId> = BTreeSet::new();
+    // Consumers of a lease that was set back or deleted since: what they say later is of no meaning for the next one.
+    let mut void: BTreeSet<(&ShardId, Life)> = BTreeSet::new();
     let mut reached: BTreeMap<(&ShardId, Life), &Position> = BTreeMap::new();
     let mut drained: BTreeMap<&ShardId, &Position> = BTreeMap::new();
     // Consumers that were at work before the drain, and may end a batch late.
@@ -26,18 +27,17 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         match &event.what {
             What::Granted(life, position) => {
                 reached.insert((shard, *life), position);
+                void.remove(&(shard, *life));
                 // One that stood still is granted what others may have taken since.
                 if wrote.get(shard).is_none_or(|by| by == life) {
                     since.insert((shard, *life));
                 }
             }
-            What::Done(life, _, last) => {
+            What::Done(life, _, last) if !void.contains(&(shard, *life)) => {
                 reached.insert((shard, *life), last);
             }
             What::Process(life, Turn::DrainedIt | Turn::HandedItOver) => {
                 let position = reached.remove(&(shard, *life));
-                // Set back between its last write and this word of it.
-                let position = position.filter(|_| !set_back.contains(shard));
                 drained.extend(position.map(|position| (shard, position)));
                 since.retain(|(at, _)| *at != shard);
             }
@@ -51,10 +51,9 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                         leased.remove(shard)
                     }
                 };
-                if write.by.is_some() {
-                    set_back.remove(shard);
-                } else {
-                    set_back.insert(shard);
+                if write.by.is_none() {
+                    let voided = reached.extract_if(.., |(at, _), _| *at == shard);
+                    void.extend(voided.map(|(consumer, _)| consumer));
                     drained.remove(shard);
                     // What led to it, or followed, and was cleaned up may be read again with it.
                     drained.retain(|shard, _| leased.contains(shard));
@@ -77,7 +76,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ANA, BOB, at, made};
+    use super::super::testing::{ANA, BOB, at, lease, made};
     use super::*;
 
     #[test]
@@ -90,5 +89,16 @@ mod tests {
         assert_eq!(check(&next.history), []);
         let again = drained().on(0, What::Granted(BOB, Position::TrimHorizon));
         assert_eq!(check(&again.delivered(BOB, &[1, 2]).history).len(), 1);
+    }
+
+    #[test]
+    fn a_word_about_a_lease_that_was_deleted_since_has_no_meaning() {
+        let of = |owner| Some(lease(Some(owner), 1, Position::TrimHorizon));
+        let deleted = made().put(&[1]).on(0, What::Granted(ANA, Position::TrimHorizon));
+        let deleted = deleted.done(ANA, &[1]).wrote(None, of(ANA), None);
+        let anew = deleted.wrote(BOB, None, of(BOB));
+        let anew = anew.on(0, What::Granted(BOB, Position::TrimHorizon)).delivered(BOB, &[1]);
+        let late = anew.on(0, What::Process(ANA, Turn::DrainedIt));
+        assert_eq!(check(&late.delivered(BOB, &[1]).history), []);
     }
 }

@@ -117,8 +117,8 @@ impl Crew {
             && streams.remove(&name).unwrap_or_default()
         {
             slot.unread = Some(until);
-            let what = format!("{} reads the stream no longer", slot.life);
-            self.world.log.note(What::Weather(what));
+            let life = slot.life;
+            self.world.log.note(What::Process(life, Turn::LeavesTheStream));
         }
     }
 
@@ -126,7 +126,7 @@ impl Crew {
         let slot = &mut self.slots[at];
         if slot.unread.take_if(|until| *until <= now).is_some() {
             let (life, streams) = (slot.life, slot.streams.clone());
-            self.world.log.note(What::Weather(format!("{life} reads the stream again")));
+            self.world.log.note(What::Process(life, Turn::ReadsTheStream));
             streams.iter().for_each(|streams| self.read(streams));
         }
     }

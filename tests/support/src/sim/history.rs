@@ -132,6 +132,10 @@ pub enum Turn {
     Resumes,
     /// It is asked to stop.
     IsAskedToStop,
+    /// It is told that it reads the stream no longer.
+    LeavesTheStream,
+    /// It is told to read the stream again.
+    ReadsTheStream,
     /// It read the shard to its end.
     EndedIt,
     /// It freed the shard in order.

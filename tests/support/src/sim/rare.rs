@@ -37,7 +37,8 @@ impl Schedule {
     fn add_changes_of_streams(&mut self, rng: &mut fastrand::Rng) {
         for _ in 0..rng.u32(0..8) {
             let at = self.any_time(rng);
-            let span = self.settings.lease.mul_f64([0.01, 0.3, 2.0][rng.usize(0..3)] * rng.f64());
+            let span =
+                self.settings.lease.mul_f64([0.01, 0.3, 2.0, 8.0][rng.usize(0..4)] * rng.f64());
             self.acts.push((at, Act::Unread { pick: rng.u32(..), span }));
         }
     }

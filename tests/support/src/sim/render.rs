@@ -144,6 +144,8 @@ fn words(turn: Turn) -> &'static str {
         Turn::Stalls => "stalls",
         Turn::Resumes => "resumes",
         Turn::IsAskedToStop => "is asked to stop",
+        Turn::LeavesTheStream => "reads the stream no longer",
+        Turn::ReadsTheStream => "reads the stream again",
         Turn::EndedIt => "ended it",
         Turn::DrainedIt => "drained it",
         Turn::HandedItOver => "handed it over",
