@@ -22,7 +22,8 @@ fix:
 quickstart:
     cargo run --example quickstart
 
-# A hundred random actions on eight processes and 64 shards, and twenty takeovers: about twelve minutes.
+# A hundred random actions on eight processes and 64 shards, and twenty takeovers: about fourteen minutes. By enhanced
+# fan-out with KCL_FAN_OUT=1.
 kill:
     cargo build --example consume
     cargo test --test kill -- --ignored --nocapture

@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use aws_config::SdkConfig;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use kcl_core::metrics::{self, Metric, Metrics};
-use kcl_core::retrieval::Polling;
+use kcl_core::retrieval::{Polling, RecordSource};
 use kcl_core::{
     Batch, RecordProcessor, ShardContext, ShardId, StartFrom, StreamId, Worker, WorkerEvent,
 };
+use kcl_fanout::FanOut;
 use kcl_lease::DynamoLeases;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::serve::STREAM;
-use crate::{Failure, process};
+use crate::{Failure, fan_out, process};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -48,29 +49,71 @@ pub(crate) struct Arguments {
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Kind {
     Bare,
+    BareFanOut,
     Framework,
+    FanOut,
     Base,
     Idle,
     Slow,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let credentials = aws_credential_types::Credentials::from_keys("bench", "bench", None);
-    let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
-        .region(aws_config::Region::new("us-east-1"))
-        .endpoint_url(&arguments.endpoint)
-        .credentials_provider(credentials)
-        .load()
-        .await;
+    let config = config(&arguments.endpoint).await;
     let report = match arguments.kind {
         Kind::Bare => bare(&config, &arguments).await?,
-        Kind::Framework => framework(&config, &arguments).await?,
+        Kind::BareFanOut => bare_fan_out(&config, &arguments).await?,
+        Kind::Framework => framework(&config, &arguments, Polling::new(&config).unpaced()).await?,
+        Kind::FanOut => {
+            let source = FanOut::new(&config).consumer(&arguments.application);
+            framework(&config, &arguments, source).await?
+        }
         Kind::Base => base(&config).await?,
         Kind::Idle => idle(&config, &arguments).await?,
         Kind::Slow => slow(&config, &arguments).await?,
     };
     println!("{report}");
     Ok(())
+}
+
+/// What reaches an emulator.
+pub(crate) async fn config(endpoint: &str) -> SdkConfig {
+    let credentials = aws_credential_types::Credentials::from_keys("bench", "bench", None);
+    aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .region(aws_config::Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .credentials_provider(credentials)
+        .load()
+        .await
+}
+
+/// The same by subscriptions.
+async fn bare_fan_out(
+    config: &SdkConfig,
+    arguments: &Arguments,
+) -> Result<serde_json::Value, Failure> {
+    let client = aws_sdk_kinesis::Client::new(config);
+    let name = format!("bare-{}", arguments.application);
+    let consumer = fan_out::register(&client, STREAM, &name).await?;
+    let before = process::cpu_seconds()?;
+    let (read, bytes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (stop, records) = (CancellationToken::new(), arguments.records);
+    let (count, sum, done) = (read.clone(), bytes.clone(), stop.clone());
+    let take: fan_out::Take = Arc::new(move |page| {
+        for record in page {
+            sum.fetch_add(record.data().as_ref().len() as u64, Ordering::Relaxed);
+        }
+        let total = count.fetch_add(page.len() as u64, Ordering::Relaxed) + page.len() as u64;
+        if total >= records {
+            done.cancel();
+        }
+    });
+    let from = ShardIteratorType::TrimHorizon;
+    fan_out::read(&client, STREAM, &consumer, from, take, stop).await?;
+    assert_eq!(read.load(Ordering::Relaxed), records, "the bare loop missed records");
+    Ok(json!({
+        "cpu_seconds": process::cpu_seconds()? - before,
+        "bytes": bytes.load(Ordering::Relaxed),
+    }))
 }
 
 /// A GetRecords loop as one would write it by hand: a task for each shard, nothing else.
@@ -141,10 +184,11 @@ impl RecordProcessor for Counter {
     }
 }
 
-/// The same records through the whole framework: lease table, polling, checkpoints, graceful stop.
+/// The same records through the whole framework: lease table, reads, checkpoints, graceful stop.
 async fn framework(
     config: &SdkConfig,
     arguments: &Arguments,
+    source: impl RecordSource,
 ) -> Result<serde_json::Value, Failure> {
     let counter = Counter {
         read: Arc::default(),
@@ -157,7 +201,7 @@ async fn framework(
     let report = Worker::builder(&arguments.application)
         .stream(STREAM, StartFrom::TrimHorizon)
         .leases(DynamoLeases::new(config))
-        .source(Polling::new(config).unpaced())
+        .source(source)
         .processor(move |_: &ShardId| processor.clone())
         .build()?
         .run(counter.stop.clone().cancelled_owned())

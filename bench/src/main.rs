@@ -6,10 +6,13 @@
 
 mod client;
 mod economy;
+mod fan_out;
 #[expect(clippy::disallowed_methods, reason = "it stands outside of the library")]
 mod fleet;
 #[expect(clippy::disallowed_methods, reason = "it measures by the host's clock")]
 mod join;
+#[expect(clippy::disallowed_methods, reason = "it measures by the host's clock")]
+mod latency;
 mod memory;
 mod overhead;
 mod process;
@@ -30,8 +33,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Measure {
-    /// CPU-seconds per GB through the whole framework beside a bare GetRecords loop
+    /// CPU-seconds per GB through the whole framework beside a bare GetRecords or SubscribeToShard loop
     Overhead(overhead::Arguments),
+    /// What the framework adds to the latency of enhanced fan-out
+    Latency(latency::Arguments),
     /// Resident memory with many idle shards
     Idle(memory::Idle),
     /// Resident memory with a slow processor under a byte budget
@@ -56,6 +61,7 @@ fn main() -> Result<(), Failure> {
         Measure::Idle(arguments) => memory::idle(&arguments),
         Measure::Slow(arguments) => memory::slow(&arguments),
         Measure::Economy(arguments) => economy::measure(&arguments),
+        Measure::Latency(arguments) => runtime()?.block_on(latency::measure(arguments)),
         Measure::Join(arguments) => runtime()?.block_on(join::measure(arguments)),
         Measure::Reshard(arguments) => runtime()?.block_on(reshard::measure(arguments)),
         Measure::Serve(arguments) => runtime()?.block_on(serve::run(arguments)),

@@ -21,13 +21,17 @@ pub(crate) struct Arguments {
     /// Records that the bare loop asks for at once; the framework asks for about 2 MiB
     #[arg(long, default_value_t = 10_000)]
     bare_limit: i32,
+    /// Read by enhanced fan-out, beside a bare SubscribeToShard loop
+    #[arg(long)]
+    fan_out: bool,
     /// Fail when the framework costs more than this many percent on top
     #[arg(long)]
     require: Option<f64>,
 }
 
 pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { records, size, shards, rounds, bare_limit, require } = *arguments;
+    let Arguments { records, size, shards, rounds, bare_limit, fan_out, require } = *arguments;
+    let kinds = if fan_out { ["bare-fan-out", "fan-out"] } else { ["bare", "framework"] };
     let stream = [("--shards", shards as usize), ("--records", records), ("--size", size)];
     let stream: Vec<String> =
         stream.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]).collect();
@@ -37,7 +41,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
     let (mut bare, mut framework) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         // Turns are swapped each round, so that neither always runs on the warmer machine.
-        let mut kinds = [("bare", &mut bare), ("framework", &mut framework)];
+        let mut kinds = [(kinds[0], &mut bare), (kinds[1], &mut framework)];
         if round % 2 == 1 {
             kinds.reverse();
         }
@@ -54,7 +58,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
                 bare_limit.to_string(),
             ])?;
             let cpu = reply["cpu_seconds"].as_f64().ok_or("no figure")? / gigabytes;
-            println!("round {round} {kind:>9}: {cpu:.3} CPU-s/GB");
+            println!("round {round} {kind:>12}: {cpu:.3} CPU-s/GB");
             figures.push(cpu);
         }
     }

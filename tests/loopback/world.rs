@@ -52,7 +52,7 @@ impl World {
         world
     }
 
-    /// Starts a process of `consume` on the stream.
+    /// Starts a process of `consume` on the stream; by enhanced fan-out where the environment has `KCL_FAN_OUT`.
     pub(crate) fn consume(&self, app: &str, id: &str) -> Process {
         let mut command = process::consume();
         command.args(["--json", "--stream", STREAM, "--app", app, "--worker-id", id]).args([
@@ -61,6 +61,9 @@ impl World {
             "--failover",
             self.failover,
         ]);
+        if std::env::var_os("KCL_FAN_OUT").is_some() {
+            command.arg("--fan-out");
+        }
         self.start(id, command)
     }
 
