@@ -10,8 +10,10 @@ use kcl_lease::{Fence, Lease, LeaseKey};
 use serde_json::{Value, json};
 
 /// Every attribute, with its DynamoDB type.
-const ATTRIBUTES: [(&str, &str); 18] = [
+const ATTRIBUTES: [(&str, &str); 20] = [
     ("leaseKey", "S"),
+    ("streamName", "S"),
+    ("shardId", "S"),
     ("leaseOwner", "S"),
     ("leaseCounter", "N"),
     ("ownerSwitchesSinceCheckpoint", "N"),
@@ -55,8 +57,15 @@ pub(super) fn lease(item: &Value) -> Result<Lease, String> {
         };
         checkpoint(text, need(sub)?).map(Some)
     };
+    let key = key(text("leaseKey").unwrap_or_default())?;
+    // Only where the key names the stream.
+    let named = key.stream().map(ToString::to_string);
+    let of_key = named.as_deref().map(|_| key.shard().as_str());
+    if (text("streamName"), text("shardId")) != (named.as_deref(), of_key) {
+        return Err("streamName and shardId are not those of the key".to_owned());
+    }
     let mut lease = Lease::new(
-        LeaseKey::single(shard(text("leaseKey").unwrap_or_default())?),
+        key,
         position("checkpoint", "checkpointSubSequenceNumber")?.ok_or("checkpoint is missing")?,
     );
     let worker = |name: &str| {
@@ -86,6 +95,15 @@ pub(super) fn lease(item: &Value) -> Result<Lease, String> {
     lease.has_progressed = item["hasProgressed"]["BOOL"].as_bool().unwrap_or_default();
     lease.application_start = time("applicationStartTimestamp");
     Ok(lease)
+}
+
+/// A shard, or `account:stream:epoch:shard`.
+pub(super) fn key(text: &str) -> Result<LeaseKey, String> {
+    let Some((stream, id)) = text.rsplit_once(':') else {
+        return shard(text).map(LeaseKey::single);
+    };
+    let stream = stream.parse().map_err(|_| format!("not a stream: {stream}"))?;
+    Ok(LeaseKey::multi(stream, shard(id)?))
 }
 
 fn shard(id: &str) -> Result<ShardId, String> {
@@ -168,6 +186,18 @@ mod tests {
         assert_eq!(lease.parents.len(), 2);
         assert_eq!(lease.hash_range, HashRange::new(0, 99));
         assert!(matches!(lease.position, Position::Sequence { sub: 3, .. }));
+    }
+
+    #[test]
+    fn a_key_of_several_streams_needs_what_java_writes_beside_it() {
+        let mut item = item();
+        item["leaseKey"]["S"] = json!("123456789012:orders:7:shardId-000000000002");
+        assert!(lease(&item).is_err());
+        item["streamName"] = json!({ "S": "123456789012:orders:7" });
+        item["shardId"] = json!({ "S": "shardId-000000000002" });
+        let lease = lease(&item).unwrap();
+        assert_eq!(lease.key.stream().unwrap().to_string(), "123456789012:orders:7");
+        assert_eq!(lease.key.shard().as_str(), "shardId-000000000002");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::ops::Bound;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kcl_core::ShardId;
 use kcl_emulator::Reply;
 use kcl_lease::Lease;
 use serde_json::{Value, json};
@@ -105,9 +104,9 @@ impl Wire {
         request: &Value,
         reply: &Reply,
     ) {
-        // An application of one stream: a lease's key is its shard.
-        let Ok(shard) = ShardId::new(key) else {
-            return complain(world, by, format!("a key that is no shard: {key}"));
+        let shard = match item::key(key) {
+            Ok(key) => key.shard().clone(),
+            Err(reason) => return complain(world, by, format!("{key} is no key: {reason}")),
         };
         if reply.status != 200 {
             let refused = reply.error.as_deref() == Some("ConditionalCheckFailedException");
