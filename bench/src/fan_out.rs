@@ -66,6 +66,7 @@ pub(crate) async fn read(
         });
     }
     tokio::select! {
+        biased;
         () = stop.cancelled() => Ok(()),
         Some(ended) = loops.join_next() => ended?,
     }
