@@ -73,6 +73,10 @@ metrics! {
     SUBSCRIPTIONS_SLOW = Counter "kcl_subscriptions_slow";
     /// Subscriptions refused or ended for another one of the same consumer. Per shard.
     SUBSCRIPTIONS_CONTESTED = Counter "kcl_subscriptions_contested";
+    /// 1 while the shard is read by fan-out, 0 while it is polled. Per shard, of readers that have the choice.
+    READ_BY_FAN_OUT = Gauge "kcl_read_by_fan_out";
+    /// Changes between polling and fan-out. Per shard.
+    READING_CHANGED = Counter "kcl_reading_changed";
     /// Stream consumers registered.
     CONSUMERS_REGISTERED = Counter "kcl_consumers_registered";
     /// Expired iterators that were replaced. Per shard.

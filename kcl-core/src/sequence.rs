@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes_utils::Str;
 
@@ -167,6 +167,31 @@ pub enum StartingPosition {
     AtSequenceNumber(SequenceNumber),
     /// After this record.
     AfterSequenceNumber(SequenceNumber),
+}
+
+/// How far this host's clock may be ahead of Kinesis's when a reader that began at `LATEST` goes on by time. The price
+/// is that it may return records that were put so much before its start.
+const CLOCK_SKEW: Duration = Duration::from_secs(5);
+
+impl StartingPosition {
+    /// Where a reader begins again that began here at `opened`, by this host's clock, and has returned nothing: at `LATEST` it
+    /// would skip what was put since then.
+    #[must_use]
+    pub fn again(&self, opened: SystemTime) -> Self {
+        match self {
+            Self::Latest => Self::AtTimestamp(opened.checked_sub(CLOCK_SKEW).unwrap_or(opened)),
+            other => other.clone(),
+        }
+    }
+
+    /// The record at which or after which it begins.
+    #[must_use]
+    pub fn sequence_number(&self) -> Option<&SequenceNumber> {
+        match self {
+            Self::AtSequenceNumber(number) | Self::AfterSequenceNumber(number) => Some(number),
+            Self::TrimHorizon | Self::Latest | Self::AtTimestamp(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

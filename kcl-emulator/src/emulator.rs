@@ -111,6 +111,14 @@ impl Emulator {
         self.answer(Protocol::Json, service, operation, body)
     }
 
+    /// Answers one `SubscribeToShard` at once, past counts and faults: its events, or a refusal.
+    ///
+    /// For a caller that has faults of its own, as [`reply`](Self::reply).
+    #[must_use]
+    pub fn subscribe(&self, body: &[u8]) -> Delivery {
+        self.open_stream(Protocol::Json, body)
+    }
+
     /// How many requests arrived for each operation, by IAM action name: `dynamodb:UpdateItem`.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, u64> {
@@ -231,6 +239,10 @@ impl Emulator {
         if (service, operation) != (Service::Kinesis, "SubscribeToShard") {
             return Delivery::Whole(self.answer(protocol, service, operation, body));
         }
+        self.open_stream(protocol, body)
+    }
+
+    fn open_stream(&self, protocol: Protocol, body: &[u8]) -> Delivery {
         match self.with_kinesis(|kinesis, now| kinesis.subscribe(protocol, now, body)) {
             Ok(id) => Delivery::Stream(EventStream::new(self.clone(), id, protocol)),
             Err(refusal) => Delivery::Whole(refusal),

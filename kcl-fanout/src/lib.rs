@@ -13,13 +13,15 @@
 //! # How data flows
 //!
 //! ```text
-//!  FanOutSource ──open──> Reader ──asks──> Machine (subscribe, listen, confirm: what next, and when?)
-//!       │                   ├──asks──> Registry ──RegisterStreamConsumer, DescribeStreamConsumer──> Kinesis
-//!       │                   └──calls──> SubscribeToShard ──> Gate (a permit for each event) ──> Line ──> records
-//!       └── the calls of kcl_core::kinesis, for everything but the records          Line: given up when nobody takes its events
+//!  Auto, FanOutSource ──open──> Switch ──asks──> Choice (polling or fan-out?)
+//!       │                         ├──opens──> kcl_core's Polling
+//!       │                         └──opens──> Reader ──asks──> Machine (subscribe, listen, confirm: what next, and when?)
+//!       │                                      ├──asks──> Registry ──RegisterStreamConsumer, DescribeStreamConsumer──> Kinesis
+//!       │                                      └──calls──> SubscribeToShard ──> Gate (a permit for each event) ──> Line ──> records
+//!       └── the calls of kcl_core::kinesis, for everything but the records       Line: given up when nobody takes its events
 //! ```
 //!
-//! `machine` and `pace` decide and are pure; `reader` carries out.
+//! `choice`, `machine` and `pace` decide and are pure; `switch` and `reader` carry out.
 //!
 //! # What it must never do
 //!
@@ -33,7 +35,9 @@
 
 #![forbid(unsafe_code)]
 
+mod auto;
 mod calls;
+mod choice;
 mod gate;
 mod line;
 mod machine;
@@ -41,5 +45,7 @@ mod pace;
 mod reader;
 mod registry;
 mod source;
+mod switch;
 
+pub use auto::Auto;
 pub use source::{FanOut, FanOutSource};

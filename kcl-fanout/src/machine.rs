@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use kcl_core::kinesis::ApiErrorKind;
-use kcl_core::retrieval::Finding;
+use kcl_core::retrieval::{Doubt, Finding, Health, Verdict};
 use kcl_core::{ChildShard, SequenceNumber, StartingPosition};
 
 use crate::pace::Pace;
@@ -11,8 +11,8 @@ use crate::pace::Pace;
 /// An event comes every five seconds at the latest. Twice the gap without one is a dead subscription.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
-/// How far this host's clock may be ahead of Kinesis's when a reader that began at `LATEST` goes on by time; as polling.
-const CLOCK_SKEW: Duration = Duration::from_secs(5);
+/// So many subscriptions in a row that break without a record make a reader look whether the shard is closed.
+const CUTS: u32 = 3;
 
 /// Decides for one shard.
 ///
@@ -24,8 +24,8 @@ pub(crate) struct Machine {
     state: State,
     /// Where the next subscription begins: after what was returned, or at the start.
     from: StartingPosition,
-    /// Where a reader goes on that began at `LATEST` and heard nothing yet.
-    latest: SystemTime,
+    /// When it was opened, by this host's clock.
+    opened: SystemTime,
     /// The newest record that was returned: none up to it is returned again.
     returned: Option<SequenceNumber>,
     /// The newest subscription. Events of older ones touch nothing.
@@ -33,6 +33,12 @@ pub(crate) struct Machine {
     pace: Pace,
     /// Whether this streak of failures was announced.
     announced: bool,
+    /// Since when nothing has come.
+    failing_since: Option<Instant>,
+    /// Subscriptions in a row whose connections broke and that brought no records.
+    cuts: u32,
+    /// Whether the shard is closed, and what is left of it cannot be had by subscriptions.
+    cut_short: bool,
     /// The children that a listing named, after an event had claimed the end without naming all.
     closed: Option<Vec<ChildShard>>,
 }
@@ -67,16 +73,6 @@ enum State {
     Confirming(Doubt),
     /// Everything was returned.
     Ended(Vec<ChildShard>),
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Doubt {
-    /// Consumer, stream or shard were not found.
-    NotFound,
-    /// The shard ended, it seems, but that is not all said.
-    ChildrenMissing,
-    /// The stored position was refused as too old, or as one of another stream.
-    PositionRefused,
 }
 
 /// What the executor does next.
@@ -151,11 +147,14 @@ impl Machine {
         Self {
             state: State::Idle,
             from,
-            latest: opened - CLOCK_SKEW,
+            opened,
             returned: None,
             epoch: Epoch::default(),
             pace: Pace::default(),
             announced: false,
+            failing_since: None,
+            cuts: 0,
+            cut_short: false,
             closed: None,
         }
     }
@@ -189,12 +188,16 @@ impl Machine {
         self.returned.as_ref().is_some_and(|returned| number <= returned)
     }
 
+    /// How it fares. A subscription has no limits to share.
+    pub(crate) fn health(&self) -> Health {
+        let Self { failing_since, cut_short, .. } = *self;
+        Health { failing_since, crowded: false, cut_short }
+    }
+
     /// A SubscribeToShard starts, and may have an effect even if its outcome never comes.
     pub(crate) fn started(&mut self, now: Instant) {
         self.pace.called(now);
-        if self.from == StartingPosition::Latest {
-            self.from = StartingPosition::AtTimestamp(self.latest);
-        }
+        self.from = self.from.again(self.opened);
     }
 
     /// What came of a command.
@@ -262,6 +265,10 @@ impl Machine {
         let (silent, all_named) = (last.is_none(), !children.is_empty());
         let claims_end = continuation.is_none() || all_named;
         let proves_end = continuation.is_none() && all_named;
+        self.failing_since = None;
+        if !silent {
+            self.cuts = 0;
+        }
         for number in [&last, &continuation].into_iter().flatten() {
             self.advance(number);
         }
@@ -272,7 +279,7 @@ impl Machine {
             true => match self.closed.take() {
                 // Listed as closed, and then read to nothing by a new subscription: no record can be left.
                 Some(children) if fresh && silent => State::Ended(children),
-                _ => State::Confirming(Doubt::ChildrenMissing),
+                _ => State::Confirming(Doubt::EndUnproved),
             },
         };
         let attempts = self.pace.heard(now);
@@ -281,14 +288,7 @@ impl Machine {
 
     /// The position only grows: a continuation behind what was returned is worth nothing.
     fn advance(&mut self, number: &SequenceNumber) {
-        let behind = match &self.from {
-            StartingPosition::AtSequenceNumber(from)
-            | StartingPosition::AfterSequenceNumber(from) => number < from,
-            StartingPosition::TrimHorizon
-            | StartingPosition::Latest
-            | StartingPosition::AtTimestamp(_) => false,
-        };
-        if !behind {
+        if self.from.sequence_number().is_none_or(|from| number >= from) {
             self.from = StartingPosition::AfterSequenceNumber(number.clone());
         }
     }
@@ -309,16 +309,26 @@ impl Machine {
         match kind {
             ApiErrorKind::ResourceInUse => {
                 self.pace.evicted(now, rng);
-                self.contested()
+                self.contested(now)
             }
             ApiErrorKind::NotFound => {
                 self.state = State::Confirming(Doubt::NotFound);
                 None
             }
             ApiErrorKind::Throttled => self.back_off(now, rng),
+            ApiErrorKind::Unavailable | ApiErrorKind::Malformed if self.is_cut_again() => {
+                self.state = State::Confirming(Doubt::NotFound);
+                self.back_off(now, rng)
+            }
             ApiErrorKind::Unavailable => self.broken(now, rng),
             _ => self.failed(now, rng),
         }
+    }
+
+    /// There are emulators that break the connection where a shard ends.
+    fn is_cut_again(&mut self) -> bool {
+        self.cuts += 1;
+        self.cuts >= CUTS
     }
 
     fn refused(
@@ -330,14 +340,14 @@ impl Machine {
         match kind {
             ApiErrorKind::ResourceInUse => {
                 self.pace.refused(now, rng);
-                self.contested()
+                self.contested(now)
             }
             ApiErrorKind::NotFound => {
                 self.state = State::Confirming(Doubt::NotFound);
                 None
             }
             ApiErrorKind::Throttled => self.back_off(now, rng),
-            ApiErrorKind::InvalidArgument if self.has_number() => {
+            ApiErrorKind::InvalidArgument if self.from.sequence_number().is_some() => {
                 self.state = State::Confirming(Doubt::PositionRefused);
                 None
             }
@@ -345,20 +355,10 @@ impl Machine {
         }
     }
 
-    fn contested(&mut self) -> Option<Note> {
+    fn contested(&mut self, now: Instant) -> Option<Note> {
+        self.failing_since.get_or_insert(now);
         let fights = self.pace.fights();
         (fights && !std::mem::replace(&mut self.announced, true)).then_some(Note::Contested)
-    }
-
-    fn has_number(&self) -> bool {
-        match self.from {
-            StartingPosition::AtSequenceNumber(_) | StartingPosition::AfterSequenceNumber(_) => {
-                true
-            }
-            StartingPosition::TrimHorizon
-            | StartingPosition::Latest
-            | StartingPosition::AtTimestamp(_) => false,
-        }
     }
 
     fn confirmed(
@@ -370,37 +370,35 @@ impl Machine {
         let State::Confirming(doubt) = self.state else {
             return None;
         };
-        match (finding, doubt) {
-            (
-                Finding::Absent,
-                Doubt::NotFound | Doubt::ChildrenMissing | Doubt::PositionRefused,
-            ) => {
-                self.failed(now, rng);
-                Some(Note::Gone)
+        let cut = std::mem::take(&mut self.cuts) >= CUTS;
+        self.cut_short = cut && matches!(finding, Finding::Closed(_));
+        match doubt.settle(finding) {
+            Verdict::NotSo => {
+                self.state = State::Idle;
+                if cut { self.back_off(now, rng) } else { self.failed(now, rng) }
             }
-            (Finding::Closed(children), Doubt::ChildrenMissing) => {
+            Verdict::Closed(children) => {
                 // The event may have lied about the end while records were left: read on after the last one.
                 self.closed = Some(children);
                 self.state = State::Idle;
                 None
             }
-            (Finding::Expired(children), Doubt::ChildrenMissing) => {
+            Verdict::Ended(children) => {
                 self.state = State::Ended(children);
                 None
             }
-            (Finding::Expired(children), Doubt::NotFound | Doubt::PositionRefused) => {
+            Verdict::EndedWithLoss(children) => {
                 self.state = State::Ended(children);
                 Some(Note::RecordsLost(self.from.clone()))
             }
-            (Finding::Closed(_) | Finding::Listed, Doubt::PositionRefused) => {
+            Verdict::Lost => {
                 self.state = State::Idle;
                 let refused = std::mem::replace(&mut self.from, StartingPosition::TrimHorizon);
                 Some(Note::RecordsLost(refused))
             }
-            (Finding::Closed(_) | Finding::Listed, Doubt::NotFound)
-            | (Finding::Listed, Doubt::ChildrenMissing) => {
-                self.state = State::Idle;
-                self.failed(now, rng)
+            Verdict::Gone => {
+                self.failed(now, rng);
+                Some(Note::Gone)
             }
         }
     }
@@ -419,6 +417,7 @@ impl Machine {
 
     /// Never worth a word.
     fn back_off(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Note> {
+        self.failing_since.get_or_insert(now);
         self.pace.failed(now, rng);
         None
     }

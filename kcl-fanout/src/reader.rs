@@ -169,11 +169,7 @@ impl Reader {
         if note != Some(Note::Gone) {
             return Ok(());
         }
-        let absent = || {
-            let reason = "the shard is not listed, or the stream is another one of the same name";
-            ApiError::new("ListShards", ApiErrorKind::NotFound, reason)
-        };
-        Err(ReadError::NotFound(error.unwrap_or_else(absent)))
+        Err(ReadError::gone(error))
     }
 
     fn failed(&mut self, event: Event, error: &ApiError) -> Option<Note> {
@@ -195,7 +191,8 @@ impl Reader {
     }
 
     fn tell(&self, note: Option<Note>, error: Option<&ApiError>) -> Option<Note> {
-        let OpenShard { stream, shard, .. } = &self.open;
+        let OpenShard { stream, shard, health, .. } = &self.open;
+        health.tell(self.machine.health());
         match &note {
             None => {}
             Some(Note::Failing) => match error {

@@ -6,10 +6,12 @@ use aws_sdk_kinesis::Client;
 use aws_types::SdkConfig;
 use kcl_core::StreamAddress;
 use kcl_core::kinesis::{ApiError, ApiErrorKind, KinesisApi, SdkKinesis, seam};
-use kcl_core::retrieval::{Lookups, OpenShard, RecordSource, ShardReader};
+use kcl_core::retrieval::{Lookups, OpenShard, Polling, RecordSource, ShardReader};
 
+use crate::choice::Rules;
 use crate::reader::Reader;
-use crate::registry::{Choice, Registry};
+use crate::registry::{Asker, Choice, NoConsumer, Registry};
+use crate::switch::{Switch, Ways};
 
 /// The start of a fan-out source: it needs a consumer.
 #[derive(Debug, Clone)]
@@ -33,6 +35,7 @@ pub struct FanOut {
 /// - A processor that takes no events for 10 s, or a budget without room for so long: the subscription is given up, so that
 ///   it does not hold up the connection's other shards, and taken up again after what was returned.
 /// - A consumer that was deregistered: one by name is registered again; for one by ARN it keeps trying, with a warning.
+/// - An emulator that breaks the connection where a closed shard ends, three times in a row: what is left is polled.
 /// - Positions that are too old, missing shards and streams, claims of an end: as [`Polling`](kcl_core::retrieval::Polling)
 ///   does. What is not found or denied is never a shard's end.
 ///
@@ -130,6 +133,20 @@ impl RecordSource for FanOutSource {
     }
 
     fn open(&self, shard: OpenShard) -> Box<dyn ShardReader> {
+        let ways = Ways { polling: Polling::over(self.api.clone()), fan_out: self.clone() };
+        Box::new(Switch::new(ways, Rules::BY_FAN_OUT, shard))
+    }
+}
+
+impl FanOutSource {
+    /// Whether there is a consumer for the shard; registers it where that is to be done.
+    pub(crate) async fn find_consumer(&self, shard: &mut OpenShard) -> Result<(), NoConsumer> {
+        let OpenShard { stream, clock, rng, metrics, .. } = shard;
+        self.registry.consumer(Asker { stream, clock, rng, metrics }).await.map(drop)
+    }
+
+    /// A reader by subscriptions alone.
+    pub(crate) fn subscribe(&self, shard: OpenShard) -> Box<dyn ShardReader> {
         // The one with the fewest readers: each of them holds it.
         let client = self.reads.iter().min_by_key(|client| Arc::strong_count(client));
         Box::new(Reader::new(

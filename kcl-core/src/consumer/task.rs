@@ -16,7 +16,7 @@ use crate::checkpoint::Checkpoint;
 use crate::leasing::{CheckpointError, Grant, HeldLease, Release};
 use crate::metrics::{self, ShardMetrics};
 use crate::processor::{BoxError, ErasedProcessor};
-use crate::retrieval::{ByteBudget, OpenShard, RecordSource};
+use crate::retrieval::{ByteBudget, HealthReport, OpenShard, RecordSource};
 use crate::{
     Batch, Checkpointer, ChildShard, Clock, FailurePolicy, Position, ShardContext, StartFrom,
     Tasks, WorkerId,
@@ -108,6 +108,7 @@ impl Consumer {
             rng: rng.fork(),
             tasks: settings.tasks.clone(),
             metrics: metrics.clone(),
+            health: HealthReport::default(),
         });
         let reading = CancellationToken::new();
         let (budget, figures) = (settings.budget.clone(), metrics.clone());

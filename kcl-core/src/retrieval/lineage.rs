@@ -15,6 +15,55 @@ pub enum Finding {
     Absent,
 }
 
+/// Why a reader asks what became of its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The stream, the shard, or what it is read as were not found.
+    NotFound,
+    /// The shard has ended, it seems, but not all was said that belongs to an end.
+    EndUnproved,
+    /// The stored position was refused as too old, or as one of another stream.
+    PositionRefused,
+}
+
+/// What a finding makes of a doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was not so: ask for records again, after a while.
+    NotSo,
+    /// It is closed and has these children, but whoever claimed the end may have lied while records were left: read on after the
+    /// last one. A new beginning that brings nothing but the same claim proves it.
+    Closed(Vec<ChildShard>),
+    /// It has ended, and everything was returned.
+    Ended(Vec<ChildShard>),
+    /// It has ended, and what was not returned has expired.
+    EndedWithLoss(Vec<ChildShard>),
+    /// What follows the position has expired: go on with the oldest record.
+    Lost,
+    /// Neither the shard nor children of it are there.
+    Gone,
+}
+
+impl Doubt {
+    /// Settles it.
+    #[must_use]
+    pub fn settle(self, finding: Finding) -> Verdict {
+        match (finding, self) {
+            (Finding::Absent, Self::NotFound | Self::EndUnproved | Self::PositionRefused) => {
+                Verdict::Gone
+            }
+            (Finding::Closed(children), Self::EndUnproved) => Verdict::Closed(children),
+            (Finding::Expired(children), Self::EndUnproved) => Verdict::Ended(children),
+            (Finding::Expired(children), Self::NotFound | Self::PositionRefused) => {
+                Verdict::EndedWithLoss(children)
+            }
+            (Finding::Closed(_) | Finding::Listed, Self::PositionRefused) => Verdict::Lost,
+            (Finding::Closed(_) | Finding::Listed, Self::NotFound)
+            | (Finding::Listed, Self::EndUnproved) => Verdict::NotSo,
+        }
+    }
+}
+
 /// Whether `children` are all that `shard` was split or merged into, as far as their parents tell: two or more of a split,
 /// or the one of a merge.
 #[must_use]

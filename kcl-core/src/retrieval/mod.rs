@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::kinesis::KinesisApi;
+use crate::kinesis::{ApiError, ApiErrorKind, KinesisApi};
 use crate::metrics::ShardMetrics;
 use crate::{ChildShard, Clock, RawRecord, ShardId, StartingPosition, Stream, Tasks};
 
 mod budget;
+mod health;
 mod lineage;
 mod lookups;
 mod polling;
 
 pub use budget::{BudgetPermit, ByteBudget, MAX_REPLY_BYTES};
-pub use lineage::{Finding, is_complete};
+pub use health::{Health, HealthReport};
+pub use lineage::{Doubt, Finding, Verdict, is_complete};
 pub use lookups::Lookups;
 pub use polling::Polling;
 
@@ -59,6 +61,8 @@ pub struct OpenShard {
     pub tasks: Tasks,
     /// Where this shard's figures go.
     pub metrics: ShardMetrics,
+    /// Where the reader says how it fares.
+    pub health: HealthReport,
 }
 
 /// Reads one shard, in order, without a gap or a repeat, for as long as it is asked.
@@ -100,9 +104,20 @@ pub enum ReadError {
     /// The stream or the shard is gone, and no children of it are known. Never the same as its end: the lease keeps its
     /// checkpoint.
     #[error("shard cannot be read: stream or shard not found")]
-    NotFound(#[source] crate::kinesis::ApiError),
+    NotFound(#[source] ApiError),
     /// The source was not told of a registered consumer of this stream, or of one with a name that cannot be: a mistake in
     /// the program.
     #[error("shard cannot be read: the stream has no usable consumer")]
-    NoConsumer(#[source] crate::kinesis::ApiError),
+    NoConsumer(#[source] ApiError),
+}
+
+impl ReadError {
+    /// What a reader returns for [`Verdict::Gone`]; `error` if a call said so.
+    #[must_use]
+    pub fn gone(error: Option<ApiError>) -> Self {
+        Self::NotFound(error.unwrap_or_else(|| {
+            let reason = "the shard is not listed, or the stream is another one of the same name";
+            ApiError::new("ListShards", ApiErrorKind::NotFound, reason)
+        }))
+    }
 }

@@ -13,7 +13,8 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use kcl_core::kinesis::{KinesisApi, SdkKinesis, ShardFilter};
 use kcl_core::metrics::{Metric, Metrics, ShardMetrics};
 use kcl_core::retrieval::{
-    ByteBudget, Fetched, MAX_REPLY_BYTES, OpenShard, Polling, ReadError, RecordSource, ShardReader,
+    ByteBudget, Fetched, HealthReport, MAX_REPLY_BYTES, OpenShard, Polling, ReadError,
+    RecordSource, ShardReader,
 };
 use kcl_core::{ChildShard, Clock, ShardId, StartingPosition, Stream, StreamId, Tasks};
 use kcl_emulator::{Emulator, Fault, Limits, Rule};
@@ -90,6 +91,7 @@ impl Bench {
             rng: fastrand::Rng::with_seed(5),
             tasks: Tasks::new(),
             metrics: ShardMetrics::new(self.figures.clone(), self.stream.id.clone(), shard.clone()),
+            health: HealthReport::default(),
         })
     }
 

@@ -51,6 +51,20 @@ impl Protocol {
         }
     }
 
+    /// An event of a subscription that has this payload, as a frame.
+    ///
+    /// For a caller that makes events of its own out of those of an [`EventStream`](crate::EventStream).
+    #[must_use]
+    pub fn event(self, payload: Bytes) -> Bytes {
+        event_stream::event(self, payload)
+    }
+
+    /// An exception, after which a subscription ends, as a frame.
+    #[must_use]
+    pub fn exception(self, name: &str, message: &str) -> Bytes {
+        event_stream::exception(self, name, message)
+    }
+
     /// Writes a reply.
     pub(crate) fn encode<T: Serialize>(self, reply: &T) -> Bytes {
         match self {

@@ -1,5 +1,6 @@
 //! Fan-out over the emulator, through the real SDK, in virtual time.
 
+mod auto;
 mod bench;
 mod ends;
 mod faults;

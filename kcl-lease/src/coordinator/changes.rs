@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use kcl_core::leasing::{LeaseEvent, LeasingError};
 use kcl_core::{Backoff, StartFrom, Stream, StreamId};
 use tokio_util::sync::CancellationToken;
 
 use super::run::Coordinator;
-use super::{Message, Streams, Survey};
+use super::{Message, Streams, Survey, WIDTH};
 use crate::Lease;
-use crate::store::StoreErrorKind;
+use crate::store::{Consistency, StoreErrorKind};
 use crate::sync;
 
 impl Coordinator {
@@ -41,14 +42,36 @@ impl Coordinator {
         self.listings.remove(id);
         self.agenda.surveys.remove(id);
         self.withdraw_strangers().await;
-        let is_stray = |lease: &&Lease| {
-            self.streams.of(&lease.key).is_none() && !self.held.contains_key(&lease.key)
-        };
-        let strays: Vec<_> = self.claimed().filter(is_stray).cloned().collect();
-        self.strays.extend(strays.into_iter().map(|lease| (lease.key.clone(), lease)));
+        self.has_left_streams = true;
         let streams = &self.streams;
         self.view.retain(|key| streams.of(key).is_some());
         self.heirs.retain(|key| streams.of(key).is_some());
+    }
+
+    /// Frees what still carries this worker's name, also of streams that it has left and so does not see; returns how many
+    /// leases could not be freed. Others may have handed them over, or written late, long after it looked away.
+    pub(super) async fn disown_unseen(&self) -> usize {
+        if !self.has_left_streams {
+            return 0;
+        }
+        let until = self.member.clock.now() + self.member.timing.renew_interval;
+        let Ok(scan) = self.keeping.calls.scan(Consistency::Strong, until).await else {
+            return 1;
+        };
+        let me = Some(&self.member.worker);
+        let named = |lease: &Lease| {
+            (lease.owner.as_ref() == me || lease.handoff_to.as_ref() == me) && !lease.has_ended()
+        };
+        let named = stream::iter(scan.leases).filter(|lease| std::future::ready(named(lease)));
+        let freed = named.map(|lease| {
+            let taker = self.taker.clone();
+            async move { taker.withdraw(&lease.key).await }
+        });
+        freed
+            .buffer_unordered(WIDTH)
+            .filter(|freed| std::future::ready(freed.is_err()))
+            .count()
+            .await
     }
 
     fn add_stream(&mut self, id: StreamId, stream: Stream, start: StartFrom) {

@@ -167,7 +167,7 @@ impl Coordinator {
 
 impl Taker {
     /// Takes a request back, and frees the lease if it has come already; says how it was left.
-    async fn withdraw(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
+    pub(super) async fn withdraw(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         let me = Some(&self.worker);
         let free = self.giving_to(None);
         let has_come = |lease: &Lease| lease.owner.as_ref() == me && !lease.has_ended();

@@ -56,9 +56,6 @@ impl Coordinator {
         self.agenda.replan = true;
         if self.streams.of(&key).is_none() && !matches!(gone, Gone::TableMissing) {
             tracing::info!(lease = %key, "gave up a lease of a stream that is read no longer");
-            if matches!(gone, Gone::Silent) {
-                self.strays.insert(key, last);
-            }
             return Ok(());
         }
         let lost = |why: &str| {

@@ -43,9 +43,8 @@ pub(super) struct Coordinator {
     pub(super) handoffs: Handoffs,
     /// The streams that were added and have no leases yet, as far as is known; dropped when one is removed again.
     pub(super) founding: BTreeMap<StreamId, DropGuard>,
-    /// Leases that carried this worker's name, though it did not hold them, when their stream was removed. A later scan of the
-    /// stream, if it is added again, knows better.
-    pub(super) strays: BTreeMap<LeaseKey, Lease>,
+    /// Whether a stream was removed: its leases are not in the view.
+    pub(super) has_left_streams: bool,
     pub(super) agenda: Agenda,
     pub(super) aside: Aside,
     /// Another live worker was seen under this one's id.
@@ -109,7 +108,7 @@ impl Coordinator {
             listings: BTreeMap::new(),
             handoffs: Handoffs::default(),
             founding: BTreeMap::new(),
-            strays: BTreeMap::new(),
+            has_left_streams: false,
             agenda: Agenda {
                 scan: now,
                 failures: 0,
@@ -351,7 +350,7 @@ impl Coordinator {
                 let _ = self.exited(*exit);
             }
         }
-        self.withdraw_all().await + self.disown().await
+        self.withdraw_all().await + self.disown().await + self.disown_unseen().await
     }
 
     /// The leases that carry this worker's name, of the streams that it reads.
@@ -364,8 +363,7 @@ impl Coordinator {
     /// how many could not be freed.
     async fn disown(&self) -> usize {
         let me = Some(&self.member.worker);
-        let strays = self.strays.values().filter(|stray| self.view.get(&stray.key).is_none());
-        let own: Vec<_> = self.claimed().chain(strays).collect();
+        let own: Vec<_> = self.claimed().collect();
         let change = self.taker.giving_to(None);
         let until = self.member.clock.now() + self.member.timing.renew_interval;
         let mut unfreed = own.len();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kcl_core::leasing::LeasingError;
+use kcl_core::leasing::{LeasingError, Release};
 use kcl_core::{Position, StartFrom};
-use kcl_lease::store::LeaseStore;
+use kcl_lease::store::{Change, LeaseStore, Outcome};
 use kcl_lease::{Lease, LeaseKey};
 
 use crate::world::{DURATION, Worker, World, id, key, stream};
@@ -99,4 +99,30 @@ async fn a15_a_table_of_other_streams_is_refused_before_anything_is_written() {
     };
     assert!(reason.contains("choose another table"), "{reason}");
     assert_eq!(world.leases().await, [other]);
+}
+
+/// Ledger 27: a stop leaves no name behind, also not on a lease that was handed over, or written late, after its stream was
+/// removed.
+#[tokio::test(start_paused = true)]
+async fn s22_what_comes_after_its_stream_was_left_is_free_at_the_stop() {
+    let world = world(1);
+    let a = world.worker("a").await;
+    world.until(SECOND, || a.count() == 2).await;
+    let (payments, store) = (of("payments", 0), world.store.plain());
+    a.control.read_streams(vec![(stream("orders"), StartFrom::TrimHorizon)]);
+    world.pass(SECOND).await;
+    let grant = a.grants.lock().unwrap().remove(&payments).unwrap();
+    grant.lease.release(Release::Wanted).await.unwrap();
+    world.pass(SECOND).await;
+    let owned = |owner: &str| Change {
+        owner: Some(Some(owner.parse().unwrap())),
+        cooperates: true,
+        ..Change::default()
+    };
+    let left = store.read(&payments).await.unwrap().unwrap();
+    assert_eq!(left.owner, None);
+    let late = store.update(&payments, &left.fence(), &owned("a")).await.unwrap();
+    assert_eq!(late, Outcome::Applied);
+    assert_eq!(a.control.leave(world.clock.now() + 5 * SECOND).await, 0);
+    assert_eq!(store.read(&payments).await.unwrap().unwrap().owner, None);
 }

@@ -5,15 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::pace::Pace;
 use crate::kinesis::{ApiErrorKind, ShardIterator};
-use crate::retrieval::Finding;
+use crate::retrieval::{Doubt, Finding, Health, Verdict};
 use crate::{Backoff, ChildShard, SequenceNumber, StartingPosition};
 
 /// Between failed calls.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-
-/// How far this host's clock may be ahead of Kinesis's when a reader that began at `LATEST` goes on by time. The price
-/// is that it may return records that were put so much before its start.
-const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 /// Decides for one shard.
 ///
@@ -25,8 +21,8 @@ pub(super) struct Machine {
     state: State,
     /// Where a new iterator begins: after the last record that was returned, or at the start.
     from: StartingPosition,
-    /// Where a reader goes on that began at `LATEST` and returned nothing yet.
-    latest: SystemTime,
+    /// When it was opened, by this host's clock.
+    opened: SystemTime,
     pace: Pace,
     idle: RangeInclusive<Duration>,
     /// The idle interval after the next empty reply at the tip.
@@ -35,6 +31,8 @@ pub(super) struct Machine {
     not_before: Option<Instant>,
     /// Failed calls since the last page, of any kind.
     attempts: u32,
+    /// Since the first of them.
+    failing_since: Option<Instant>,
     /// Whether this streak of failures was announced.
     announced: bool,
     /// The children that a listing named, after a reply had ended without naming any.
@@ -67,16 +65,6 @@ enum State {
     Confirming(Doubt),
     /// Everything was returned.
     Ended(Vec<ChildShard>),
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Doubt {
-    /// Stream or shard were not found.
-    NotFound,
-    /// The shard ended, it seems, but its children were not named.
-    ChildrenMissing,
-    /// The stored position was refused as too old, or as one of another stream.
-    PositionRefused,
 }
 
 /// What the executor does next.
@@ -149,12 +137,13 @@ impl Machine {
         Self {
             state: State::Opening,
             from,
-            latest: opened.checked_sub(CLOCK_SKEW).unwrap_or(opened),
+            opened,
             pace,
             next_idle: *idle.start(),
             idle,
             not_before: None,
             attempts: 0,
+            failing_since: None,
             announced: false,
             closed: None,
         }
@@ -176,11 +165,17 @@ impl Machine {
         }
     }
 
+    /// How it fares.
+    pub(super) fn health(&self) -> Health {
+        let crowded = self.pace.is_crowded();
+        Health { failing_since: self.failing_since, crowded, cut_short: false }
+    }
+
     /// A call starts, and may have an effect even if its outcome never comes.
     pub(super) fn started(&mut self, now: Instant) {
         self.pace.called(now);
-        if matches!(self.state, State::Opening) && self.from == StartingPosition::Latest {
-            self.from = StartingPosition::AtTimestamp(self.latest);
+        if matches!(self.state, State::Opening) {
+            self.from = self.from.again(self.opened);
         }
     }
 
@@ -235,10 +230,11 @@ impl Machine {
             None if page.children.is_empty() => match self.closed.take() {
                 // Listed as closed, and then read to nothing by a new iterator: no record can be left.
                 Some(children) if fresh && silent => State::Ended(children),
-                _ => State::Confirming(Doubt::ChildrenMissing),
+                _ => State::Confirming(Doubt::EndUnproved),
             },
             None => State::Ended(page.children),
         };
+        self.failing_since = None;
         let attempts = std::mem::take(&mut self.attempts);
         std::mem::take(&mut self.announced).then_some(Note::Recovered(attempts))
     }
@@ -255,17 +251,12 @@ impl Machine {
                 self.state = State::Confirming(Doubt::NotFound);
                 None
             }
-            ApiErrorKind::InvalidArgument => match self.from {
-                StartingPosition::AtSequenceNumber(_)
-                | StartingPosition::AfterSequenceNumber(_) => {
-                    self.state = State::Confirming(Doubt::PositionRefused);
-                    None
-                }
-                StartingPosition::TrimHorizon
-                | StartingPosition::Latest
-                | StartingPosition::AtTimestamp(_) => self.failed(now, rng),
-            },
-            ApiErrorKind::ExpiredIterator
+            ApiErrorKind::InvalidArgument if self.from.sequence_number().is_some() => {
+                self.state = State::Confirming(Doubt::PositionRefused);
+                None
+            }
+            ApiErrorKind::InvalidArgument
+            | ApiErrorKind::ExpiredIterator
             | ApiErrorKind::ExpiredToken
             | ApiErrorKind::AccessDenied
             | ApiErrorKind::ResourceInUse
@@ -312,37 +303,33 @@ impl Machine {
         let State::Confirming(doubt) = self.state else {
             return None;
         };
-        match (finding, doubt) {
-            (
-                Finding::Absent,
-                Doubt::NotFound | Doubt::ChildrenMissing | Doubt::PositionRefused,
-            ) => {
-                self.failed(now, rng);
-                Some(Note::Gone)
+        match doubt.settle(finding) {
+            Verdict::NotSo => {
+                self.state = State::Opening;
+                self.failed(now, rng)
             }
-            (Finding::Closed(children), Doubt::ChildrenMissing) => {
+            Verdict::Closed(children) => {
                 // The reply may have lied about its end while records were left: read on after the last one.
                 self.closed = Some(children);
                 self.state = State::Opening;
                 None
             }
-            (Finding::Expired(children), Doubt::ChildrenMissing) => {
+            Verdict::Ended(children) => {
                 self.state = State::Ended(children);
                 None
             }
-            (Finding::Expired(children), Doubt::NotFound | Doubt::PositionRefused) => {
+            Verdict::EndedWithLoss(children) => {
                 self.state = State::Ended(children);
                 Some(Note::RecordsLost(self.from.clone()))
             }
-            (Finding::Closed(_) | Finding::Listed, Doubt::PositionRefused) => {
+            Verdict::Lost => {
                 self.state = State::Opening;
                 let refused = std::mem::replace(&mut self.from, StartingPosition::TrimHorizon);
                 Some(Note::RecordsLost(refused))
             }
-            (Finding::Closed(_) | Finding::Listed, Doubt::NotFound)
-            | (Finding::Listed, Doubt::ChildrenMissing) => {
-                self.state = State::Opening;
-                self.failed(now, rng)
+            Verdict::Gone => {
+                self.failed(now, rng);
+                Some(Note::Gone)
             }
         }
     }
@@ -362,6 +349,7 @@ impl Machine {
     fn back_off(&mut self, now: Instant, rng: &mut fastrand::Rng) {
         self.not_before = Some(now + BACKOFF.delay(self.attempts, rng));
         self.attempts = self.attempts.saturating_add(1);
+        self.failing_since.get_or_insert(now);
     }
 }
 

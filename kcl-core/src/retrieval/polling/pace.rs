@@ -84,6 +84,11 @@ impl Pace {
         self.halved = false;
     }
 
+    /// Whether others leave less than three quarters of the limits.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.share < 0.75
+    }
+
     /// The newest call was throttled.
     pub(super) fn throttled(&mut self) {
         if !std::mem::replace(&mut self.halved, true) {

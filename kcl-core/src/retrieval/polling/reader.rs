@@ -109,11 +109,7 @@ impl Reader {
         if note != Some(Note::Gone) {
             return Ok(());
         }
-        let absent = || {
-            let reason = "the shard is not listed, or the stream is another one of the same name";
-            ApiError::new("ListShards", ApiErrorKind::NotFound, reason)
-        };
-        Err(ReadError::NotFound(error.unwrap_or_else(absent)))
+        Err(ReadError::gone(error))
     }
 
     fn failed(&mut self, event: Event, error: &ApiError) -> Option<Note> {
@@ -134,6 +130,7 @@ impl Reader {
     fn handle(&mut self, event: Event, error: Option<&ApiError>) -> Option<Note> {
         let now = self.open.clock.now();
         let note = self.machine.handle(event, now, &mut self.open.rng);
+        self.open.health.tell(self.machine.health());
         let OpenShard { stream, shard, .. } = &self.open;
         match &note {
             None => {}

@@ -8,6 +8,9 @@ use crate::sim::history::{FORGOTTEN, History, Life, What};
 /// GetRecords and GetShardIterator: five a second for each shard (Kinesis quotas).
 const FOR_A_SHARD: usize = 5;
 
+/// SubscribeToShard: one a second for each consumer and shard (API reference).
+const SUBSCRIPTIONS: usize = 1;
+
 /// ListShards and DescribeStreamSummary of one process: the account has 20 a second of the latter for everybody.
 const FOR_A_PROCESS: usize = 10;
 
@@ -21,7 +24,11 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         }
         if let What::Rate(life, operation, calls) = event.what {
             let looked_up = refused.get(&life).copied().unwrap_or_default();
-            let most = if event.shard.is_some() { FOR_A_SHARD } else { FOR_A_PROCESS + looked_up };
+            let most = match (operation, &event.shard) {
+                ("SubscribeToShard", _) => SUBSCRIPTIONS,
+                (_, Some(_)) => FOR_A_SHARD,
+                (_, None) => FOR_A_PROCESS + looked_up,
+            };
             if calls > most {
                 let what = format!("{life} called {operation} {calls} times within a second");
                 violations.push(Violation::new("S17", Some(event), what));
@@ -41,6 +48,8 @@ mod tests {
         let reads = |calls| made().on(0, What::Rate(ANA, "GetRecords", calls)).history;
         assert_eq!(check(&reads(5)), []);
         assert_eq!(check(&reads(6)).len(), 1);
+        let subscribes = |calls| made().on(0, What::Rate(ANA, "SubscribeToShard", calls)).history;
+        assert_eq!((check(&subscribes(1)).len(), check(&subscribes(2)).len()), (0, 1));
         let lists = |calls| made().then(What::Rate(ANA, "ListShards", calls)).history;
         assert_eq!(check(&lists(10)), []);
         assert_eq!(check(&lists(11)).len(), 1);

@@ -336,6 +336,7 @@ fn observe(world: &World, life: Life, gauges: &Gauges, event: &WorkerEvent) {
     let turn = |shard: &ShardRef, turn| world.log.on(&shard.shard, What::Process(life, turn));
     match event {
         WorkerEvent::Ready => world.log.note(What::Process(life, Turn::IsReady)),
+        WorkerEvent::StreamReady(_) => world.log.note(What::Process(life, Turn::StreamIsReady)),
         WorkerEvent::Granted { shard, position } => {
             gauges.begins(&shard.shard);
             world.log.on(&shard.shard, What::Granted(life, position.clone()));

@@ -1,6 +1,6 @@
 //! What happened in a run, event by event: the only thing that invariants judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -136,6 +136,8 @@ pub enum Turn {
     LeavesTheStream,
     /// It is told to read the stream again.
     ReadsTheStream,
+    /// It reads the stream that it was told to read again.
+    StreamIsReady,
     /// It read the shard to its end.
     EndedIt,
     /// It freed the shard in order.
@@ -205,6 +207,29 @@ impl Write {
     }
 }
 
+/// Who may promise that what is put from now on is read: not a worker that has left the stream.
+#[derive(Debug, Default)]
+pub(crate) struct Readers {
+    left: BTreeSet<Life>,
+}
+
+impl Readers {
+    /// Whether this is such a promise.
+    pub(crate) fn promise(&mut self, what: &What) -> bool {
+        let What::Process(life, turn) = what else {
+            return false;
+        };
+        match turn {
+            Turn::LeavesTheStream => self.left.insert(*life),
+            Turn::ReadsTheStream => self.left.remove(life),
+            Turn::IsReady => return !self.left.contains(life),
+            Turn::StreamIsReady => return true,
+            _ => false,
+        };
+        false
+    }
+}
+
 impl History {
     /// An empty history.
     #[must_use]
@@ -219,7 +244,11 @@ impl History {
         match self.terms.start {
             Start::TrimHorizon => Some(Duration::ZERO),
             Start::After(span) => Some(span),
-            Start::Latest => self.first(|what| matches!(what, What::Process(_, Turn::IsReady))),
+            Start::Latest => {
+                let mut readers = Readers::default();
+                let promise = self.events.iter().find(|event| readers.promise(&event.what));
+                promise.map(|event| event.at)
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kcl_core::{Clock, Position, ShardId};
 
-use super::history::{Event, History, Turn, What};
+use super::history::{Event, History, Readers, What};
 
 /// Where events are written down as they happen. Clones share it.
 #[derive(Debug, Clone)]
@@ -24,6 +24,7 @@ struct Undone {
     records: BTreeMap<(ShardId, Position), Duration>,
     /// From when on records count; `None` while the application has not begun.
     begins: Option<Duration>,
+    readers: Readers,
 }
 
 impl Log {
@@ -44,8 +45,9 @@ impl Log {
 
     pub(crate) fn note(&self, what: What) {
         let at = self.elapsed();
-        if matches!(what, What::Process(_, Turn::IsReady)) {
-            self.undone().begins.get_or_insert(at);
+        let Undone { begins, readers, .. } = &mut *self.undone();
+        if readers.promise(&what) {
+            begins.get_or_insert(at);
         }
         self.lock().events.push(Event { at, shard: None, what });
     }
@@ -72,7 +74,7 @@ impl Log {
 
     /// Whether every record that counts was returned `Ok` by some processor.
     pub(crate) fn everything_done(&self) -> bool {
-        let Undone { records, begins } = &*self.undone();
+        let Undone { records, begins, .. } = &*self.undone();
         begins.is_some_and(|begins| records.values().all(|at| *at < begins))
     }
 

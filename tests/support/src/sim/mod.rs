@@ -5,7 +5,8 @@
 //!             │         │          │                                       ^
 //!             v         v          v                                       │
 //!  Worker ──Polling──> SimKinesis ──> emulator's state machine    every put, delivery, write, fault
-//!     └───StoreLeases──> SimStore ──> MemoryStore
+//!    │ └────FanOut────> SDK ──> Line ──────┘
+//!    └───StoreLeases──> SimStore ──> MemoryStore
 //! ```
 //!
 //! That is the tier at the library's ports, the fast one. At the tier of the wire, the same worker has the real AWS SDK
@@ -44,7 +45,9 @@ mod producers;
 mod rare;
 mod render;
 pub mod schedule;
+mod settings;
 pub mod shrink;
+mod sources;
 mod store;
 mod table;
 mod trials;
@@ -80,6 +83,8 @@ pub(crate) struct World {
     emulator: Emulator,
     stream: Stream,
     table: Table,
+    /// The way of the real SDK: for everything at its tier, else for subscriptions.
+    wire: Arc<Wire>,
     log: Log,
     weather: Weather,
     clock: Clock,
@@ -177,6 +182,7 @@ impl World {
             .seed(rng.u64(..))
             .limits(Limits::aws())
             .clock(EmulatorClock::starting_at(base))
+            .push_delay(PUSH_DELAY)
             .build();
         let terms = Terms {
             timing,
@@ -187,9 +193,10 @@ impl World {
             budget: schedule.settings.budget(),
             limited: schedule.settings.limited,
         };
+        let wire = Arc::new(Wire::new(emulator.clone(), schedule.seed));
         let table = match tier {
             Tier::Port => Table::Memory(MemoryTable::default()),
-            Tier::Wire => Table::Wire(Arc::new(Wire::new(emulator.clone(), schedule.seed))),
+            Tier::Wire => Table::Wire(wire.clone()),
         };
         let world = Self {
             seed: schedule.seed,
@@ -197,6 +204,7 @@ impl World {
             emulator,
             stream: stream(),
             table,
+            wire,
             log: Log::new(clock.clone(), History::new(terms)),
             weather: Weather::new(schedule.climate.clone(), rng.fork()),
             clock,
@@ -253,6 +261,9 @@ impl World {
         strange.get(payload).copied()
     }
 }
+
+/// How long a record is in its shard before a subscription sends it.
+const PUSH_DELAY: Duration = Duration::from_millis(20);
 
 /// When the emulator's world begins, in seconds since the epoch.
 const BASE: u64 = 1_700_000_000;

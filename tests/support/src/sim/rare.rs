@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::schedule::{Act, Schedule, Trial};
+use super::schedule::{Act, Reading, Schedule, Trial};
 
 /// So that what is drawn here is not what the schedule itself was drawn from.
 const SALT: u64 = 0x7a5e_2b1d_93c4_f016;
@@ -30,6 +30,12 @@ impl Schedule {
             self.settings.several = true;
             self.add_changes_of_streams(&mut rng);
         }
+        self.settings.reading = match rng.u32(0..12) {
+            0 | 1 => Reading::FanOut,
+            2 => Reading::Auto,
+            3 | 4 => Reading::Mixed,
+            _ => Reading::Polling,
+        };
         self.acts.sort_by_key(|(at, _)| *at);
     }
 
@@ -95,6 +101,9 @@ mod tests {
             count(&|schedule| schedule.trials.contains(&Trial::Flood)),
             count(&|schedule| schedule.trials.contains(&Trial::Absence)),
             count(&|schedule| acts(schedule, |act| matches!(act, Act::Unread { .. }))),
+            count(&|schedule| schedule.settings.reading == Reading::FanOut),
+            count(&|schedule| schedule.settings.reading == Reading::Auto),
+            count(&|schedule| schedule.settings.reading == Reading::Mixed),
         ];
         assert!(counts.iter().all(|count| (1000 / 30..=1000 / 5).contains(count)), "{counts:?}");
     }

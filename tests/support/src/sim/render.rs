@@ -140,6 +140,7 @@ fn words(turn: Turn) -> &'static str {
     match turn {
         Turn::Starts => "starts",
         Turn::IsReady => "is ready",
+        Turn::StreamIsReady => "reads the stream from now on",
         Turn::Crashes => "crashes",
         Turn::Stalls => "stalls",
         Turn::Resumes => "resumes",

@@ -9,7 +9,7 @@ use super::fake::{Fake, Fault, LATENCY, children, number, shard, stream};
 use super::*;
 use crate::Clock;
 use crate::metrics::{Metric, Metrics, ShardMetrics};
-use crate::retrieval::{ByteBudget, Finding, Polling, RecordSource};
+use crate::retrieval::{ByteBudget, Finding, HealthReport, Polling, RecordSource};
 use crate::{ShardId, StreamId, Tasks};
 
 #[derive(Debug, Default)]
@@ -55,6 +55,7 @@ impl Bench {
             clock: self.clock.clone(),
             rng: fastrand::Rng::with_seed(3),
             tasks: Tasks::new(),
+            health: HealthReport::default(),
         })
     }
 

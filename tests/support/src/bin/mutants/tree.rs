@@ -9,7 +9,7 @@ use kcl_testkit::mutants::{self, Mutant};
 use super::Error;
 
 /// The crates that may have mutants.
-const CRATES: [&str; 2] = ["kcl-core", "kcl-lease"];
+const CRATES: [&str; 3] = ["kcl-core", "kcl-lease", "kcl-fanout"];
 
 /// What the simulation is called in the copy: it shares the workspace's target folder, so that nothing else is compiled twice.
 const BINARY: &str = "sim-with-mutants";

@@ -6,19 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use kcl_core::builder::{HasStreams, Missing};
-use kcl_core::retrieval::Polling;
 use kcl_core::{Checkpoint, Clock, FailurePolicy, StreamSet, Tasks, Worker, WorkerBuilder};
 use kcl_lease::{DynamoLeases, StoreLeases};
 use tokio_util::sync::CancellationToken;
 
 use super::{Crew, REPLACED, Slot, State, observe, worker_id};
 use crate::sim::World;
-use crate::sim::api::SimKinesis;
 use crate::sim::calls::Calls;
 use crate::sim::gauges::Gauges;
 use crate::sim::history::{Life, Turn, What};
 use crate::sim::processor::SimProcessor;
 use crate::sim::schedule::Checkpoints;
+use crate::sim::sources;
 use crate::sim::store::SimStore;
 use crate::sim::table::Table;
 use crate::sim::wire::APPLICATION;
@@ -98,20 +97,15 @@ impl Crew {
             }
             (Checkpoints::Automatic, _) => Checkpoint::with_renewals(),
         };
-        let page = world.settings.page;
+        let source = sources::source(world, life, &gauges, &mut rng);
+        let worker = worker.source(source);
         let worker = match &world.table {
             Table::Memory(table) => {
-                let api = SimKinesis::new(world.clone(), life, gauges.clone());
                 let store = SimStore { world: world.clone(), life, table: table.clone() };
-                worker
-                    .leases(StoreLeases::new(store))
-                    .source(Polling::over(Arc::new(api)).max_records(page))
+                worker.leases(StoreLeases::new(store))
             }
             Table::Wire(wire) => {
-                let config = wire.config(world, life);
-                worker
-                    .leases(DynamoLeases::new(&config))
-                    .source(Polling::new(&config).max_records(page))
+                worker.leases(DynamoLeases::new(&wire.config(world, life, &gauges)))
             }
         };
         let worker = worker

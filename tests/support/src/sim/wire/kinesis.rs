@@ -1,13 +1,14 @@
 //! Kinesis at the end of a line: the emulator, with pages as short and answers as strange as AWS's may be.
 
 use bytes::Bytes;
-use kcl_core::ShardId;
-use kcl_emulator::{Reply, Service};
+use kcl_core::{SequenceNumber, ShardId};
+use kcl_emulator::{Delivery, Service};
 use serde_json::{Value, json};
 
 use super::Wire;
+use super::line::SUBSCRIBE;
 use crate::sim::World;
-use crate::sim::history::{Life, What};
+use crate::sim::history::{FORGOTTEN, Life, What};
 
 pub(super) fn answer(
     wire: &Wire,
@@ -15,7 +16,10 @@ pub(super) fn answer(
     life: Life,
     operation: &str,
     body: &[u8],
-) -> Reply {
+) -> Delivery {
+    if operation == SUBSCRIBE {
+        return subscription(wire, world, life, body);
+    }
     let odd = |word| {
         let odd = world.weather.odd();
         if odd {
@@ -25,7 +29,7 @@ pub(super) fn answer(
     };
     let refused = |name| Service::Kinesis.error(400, name, Some("simulated"));
     let call = |body: &[u8]| wire.emulator.reply(&format!("Kinesis_20131202.{operation}"), body);
-    match operation {
+    Delivery::Whole(match operation {
         "GetShardIterator" if odd("Kinesis does not find the shard") => {
             refused("ResourceNotFoundException")
         }
@@ -44,12 +48,33 @@ pub(super) fn answer(
         }
         "ListShards" => call(&paged(body, wire.page)),
         _ => call(body),
-    }
+    })
 }
 
-/// The shard for which an iterator is asked.
+fn subscription(wire: &Wire, world: &World, life: Life, body: &[u8]) -> Delivery {
+    let refused = |name, word| {
+        world.log.note(What::Fault(life, word));
+        Delivery::Whole(Service::Kinesis.error(400, name, Some("simulated")))
+    };
+    if position_to_read(body).is_some_and(|(shard, number)| world.is_forgotten(&shard, &number)) {
+        return refused("InvalidArgumentException", FORGOTTEN);
+    }
+    if world.weather.odd() {
+        return refused("ResourceNotFoundException", "Kinesis does not find the shard");
+    }
+    wire.emulator.subscribe(body)
+}
+
+/// The shard and the number after which a subscription is to begin.
+fn position_to_read(body: &[u8]) -> Option<(ShardId, SequenceNumber)> {
+    let request: Value = serde_json::from_slice(body).ok()?;
+    let number = request["StartingPosition"]["SequenceNumber"].as_str()?;
+    Some((ShardId::new(request["ShardId"].as_str()?).ok()?, number.parse().ok()?))
+}
+
+/// The shard for which an iterator or a subscription is asked.
 pub(super) fn shard_to_read(operation: &str, body: &[u8]) -> Option<ShardId> {
-    if operation != "GetShardIterator" {
+    if operation != "GetShardIterator" && operation != SUBSCRIBE {
         return None;
     }
     let request: Value = serde_json::from_slice(body).ok()?;

@@ -10,20 +10,27 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
 use kcl_emulator::{Delivery, InProcess, Reply, Service};
 use tokio::sync::oneshot;
 
 use super::course::{self, Course, Spoilt};
+use super::events::Events;
 use super::{Wire, kinesis};
 use crate::sim::World;
+use crate::sim::gauges::Gauges;
 use crate::sim::history::{Life, What};
+use crate::sim::lies::Lies;
 
 /// The way of one process to AWS.
 #[derive(Clone)]
 pub(super) struct Line {
     wire: Arc<Wire>,
-    world: Arc<World>,
-    life: Life,
+    pub(super) world: Arc<World>,
+    pub(super) life: Life,
+    gauges: Arc<Gauges>,
+    /// What subscriptions of the process were told.
+    pub(super) lies: Arc<Lies>,
     end: InProcess,
 }
 
@@ -38,9 +45,9 @@ struct Parcel {
 }
 
 impl Line {
-    pub(super) fn new(wire: Arc<Wire>, world: Arc<World>, life: Life) -> Self {
+    pub(super) fn new(wire: Arc<Wire>, world: Arc<World>, life: Life, gauges: Arc<Gauges>) -> Self {
         let end = wire.emulator.connector();
-        Self { wire, world, life, end }
+        Self { wire, world, life, gauges, lies: Arc::default(), end }
     }
 
     fn pack(&self, request: &HttpRequest) -> Option<Parcel> {
@@ -57,19 +64,38 @@ impl Line {
             Service::DynamoDb => ((1, 15), (1, 15)),
             Service::Kinesis => ((2, 40), (1, 20)),
         };
-        if let Some(shard) = kinesis::shard_to_read(parcel.operation(), &parcel.body) {
-            log.on(&shard, What::Reads(self.life));
+        let shard = kinesis::shard_to_read(parcel.operation(), &parcel.body);
+        if let Some(shard) = &shard {
+            log.on(shard, What::Reads(self.life));
+        }
+        if parcel.operation() == SUBSCRIBE {
+            self.gauges.called(SUBSCRIBE, shard.as_ref());
         }
         let fate = weather.fate(self.life, parcel.operation(), issued);
         let (course, word) = course::draw(fate, service, parcel.operation(), &mut self.wire.rng());
         if let Some(word) = word {
             log.note(What::Fault(self.life, word));
         }
-        if let Course::Late(delay) = course {
-            return self.late(parcel, delay).await;
+        let is_stream = parcel.operation() == SUBSCRIBE;
+        let mut arrived = if let Course::Late(delay) = course {
+            self.late(parcel, delay).await?
+        } else {
+            tokio::time::sleep(weather.millis(there.0, there.1)).await;
+            let delivery = self.carry(course, &parcel).await;
+            tokio::time::sleep(weather.millis(back.0, back.1)).await;
+            self.end.hand_over(delivery)?
+        };
+        if !is_stream || !arrived.status().is_success() {
+            return Ok(arrived);
         }
-        tokio::time::sleep(weather.millis(there.0, there.1)).await;
-        let delivery = match course {
+        let events = Events::new(arrived.take_body(), self.clone(), shard);
+        *arrived.body_mut() = SdkBody::from_body_1_x(events);
+        Ok(arrived)
+    }
+
+    async fn carry(&self, course: Course, parcel: &Parcel) -> Delivery {
+        let service = parcel.service;
+        match course {
             Course::Refused(status, name) => {
                 Delivery::Whole(service.error(status, name, Some("simulated")))
             }
@@ -77,15 +103,13 @@ impl Line {
             Course::Broken => Delivery::Lost,
             Course::Silence { effect } => {
                 if effect {
-                    self.effect(&parcel);
+                    drop(self.effect(parcel));
                 }
                 std::future::pending().await
             }
-            Course::Through | Course::Late(_) => Delivery::Whole(self.effect(&parcel)),
-            Course::Spoilt(spoilt) => spoil(spoilt, service, self.effect(&parcel)),
-        };
-        tokio::time::sleep(weather.millis(back.0, back.1)).await;
-        self.end.hand_over(delivery)
+            Course::Through | Course::Late(_) => self.effect(parcel),
+            Course::Spoilt(spoilt) => spoil(spoilt, service, self.effect(parcel)),
+        }
     }
 
     /// A request that arrives whatever becomes of its sender.
@@ -96,22 +120,26 @@ impl Line {
             tokio::time::sleep(delay).await;
             drop(answer.send(line.effect(&parcel))); // the sender may be gone
         });
-        let delivery = answered.await.map_or(Delivery::Lost, Delivery::Whole);
+        let delivery = answered.await.unwrap_or(Delivery::Lost);
         self.end.hand_over(delivery)
     }
 
     /// The request arrives. Nothing waits in here.
-    fn effect(&self, parcel: &Parcel) -> Reply {
+    fn effect(&self, parcel: &Parcel) -> Delivery {
         let Self { wire, world, life, .. } = self;
         let (operation, body) = (parcel.operation(), &parcel.body);
-        let reply = match parcel.service {
-            Service::DynamoDb => wire.dynamodb(world, Some(*life), parcel.issued, operation, body),
+        let delivery = match parcel.service {
+            Service::DynamoDb => {
+                Delivery::Whole(wire.dynamodb(world, Some(*life), parcel.issued, operation, body))
+            }
             Service::Kinesis => kinesis::answer(wire, world, *life, operation, body),
         };
-        if let Some(error) = reply.error.as_deref().filter(|error| MALFORMED.contains(error)) {
+        if let Delivery::Whole(reply) = &delivery
+            && let Some(error) = reply.error.as_deref().filter(|error| MALFORMED.contains(error))
+        {
             world.log.note(What::Malformed(*life, format!("{operation}: {error}")));
         }
-        reply
+        delivery
     }
 }
 
@@ -121,15 +149,25 @@ impl Parcel {
     }
 }
 
+/// The one operation whose reply goes on.
+pub(super) const SUBSCRIBE: &str = "SubscribeToShard";
+
 /// What a service says of requests that no weather makes right.
 const MALFORMED: [&str; 3] =
     ["SerializationException", "UnknownOperationException", "ValidationException"];
 
-fn spoil(spoilt: Spoilt, service: Service, mut reply: Reply) -> Delivery {
+fn spoil(spoilt: Spoilt, service: Service, delivery: Delivery) -> Delivery {
+    let mut reply = match (delivery, spoilt) {
+        (_, Spoilt::Error(status, name)) => {
+            return Delivery::Whole(service.error(status, name, None));
+        }
+        (Delivery::Whole(reply), _) => reply,
+        // A subscription's events have spoilers of their own.
+        (_, Spoilt::Nothing | Spoilt::Cut | Spoilt::Half) => return Delivery::Lost,
+    };
     let half = reply.body.len() / 2;
     match spoilt {
-        Spoilt::Error(status, name) => Delivery::Whole(service.error(status, name, None)),
-        Spoilt::Nothing => Delivery::Lost,
+        Spoilt::Error(..) | Spoilt::Nothing => Delivery::Lost,
         Spoilt::Cut => {
             reply.body.truncate(half);
             Delivery::Cut(reply)

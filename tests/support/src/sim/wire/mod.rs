@@ -12,8 +12,8 @@
 //! them, pages. [`course`] says what a fate looks like on a wire, [`Line`] carries it out, [`kinesis`] and [`table`] answer,
 //! and [`item`] reads items and conditions apart from the library, which is under test.
 //!
-//! Fan-out joins in [`Line`]: SubscribeToShard gets its fate as every request does, and a reply body that goes on, whose events
-//! get theirs.
+//! SubscribeToShard gets its fate as every request does, and a reply body that goes on, whose [`events`] get theirs. Fan-out has
+//! no port below the SDK: at the port tier, too, subscriptions come this way.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,9 +25,11 @@ use kcl_emulator::Emulator;
 use serde_json::Value;
 
 use super::World;
+use super::gauges::Gauges;
 use super::history::Life;
 
 mod course;
+mod events;
 mod item;
 mod kinesis;
 mod line;
@@ -63,8 +65,13 @@ impl Wire {
     }
 
     /// What a process makes its clients from.
-    pub(crate) fn config(self: &Arc<Self>, world: &Arc<World>, life: Life) -> SdkConfig {
-        let line = Line::new(self.clone(), world.clone(), life);
+    pub(crate) fn config(
+        self: &Arc<Self>,
+        world: &Arc<World>,
+        life: Life,
+        gauges: &Arc<Gauges>,
+    ) -> SdkConfig {
+        let line = Line::new(self.clone(), world.clone(), life, gauges.clone());
         let config = self.emulator.sdk_config_for(&life.to_string()).into_builder();
         config.http_client(line).region(own_region()).build()
     }
