@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -40,6 +41,7 @@ pub struct ServerOptions {
     #[cfg(feature = "tls")]
     tls: bool,
     max_concurrent_streams: Option<u32>,
+    max_connection_age: Option<Duration>,
 }
 
 impl ServerOptions {
@@ -56,6 +58,13 @@ impl ServerOptions {
         self.max_concurrent_streams = Some(streams);
         self
     }
+
+    /// Takes no more requests on a connection of this age: HTTP/2 clients are told by GOAWAY, and what is under way goes on.
+    /// Default: connections do not age.
+    pub fn max_connection_age(mut self, age: Duration) -> Self {
+        self.max_connection_age = Some(age);
+        self
+    }
 }
 
 /// What every connection is served with.
@@ -64,6 +73,7 @@ struct Host {
     emulator: Emulator,
     stop: CancellationToken,
     http: auto::Builder<TokioExecutor>,
+    max_age: Option<Duration>,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsAcceptor>,
 }
@@ -92,6 +102,7 @@ impl Server {
             emulator,
             stop: stop.clone(),
             http,
+            max_age: options.max_connection_age,
             #[cfg(feature = "tls")]
             tls,
         };
@@ -161,7 +172,7 @@ impl Host {
     }
 
     async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let Self { emulator, stop, http, .. } = self;
+        let Self { emulator, stop, http, max_age, .. } = self;
         let ending = stop.clone();
         let service = service_fn(move |request| answer(emulator.clone(), ending.clone(), request));
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
@@ -172,10 +183,21 @@ impl Host {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = aged(max_age) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         };
         if let Err(error) = result {
             tracing::debug!(error, "connection ended");
         }
+    }
+}
+
+async fn aged(max_age: Option<Duration>) {
+    match max_age {
+        Some(age) => tokio::time::sleep(age).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -12,7 +12,7 @@ use aws_sdk_kinesis::types::{
     SubscribeToShardEventStream,
 };
 use kcl_core::kinesis::{ApiError, ApiErrorKind, seam};
-use kcl_core::retrieval::{BudgetPermit, ByteBudget, is_complete};
+use kcl_core::retrieval::{BudgetPermit, OpenShard, is_complete};
 use kcl_core::{ChildShard, RawRecord, SequenceNumber, ShardId, StartingPosition};
 
 use crate::gate::{Admission, Gatekeeper};
@@ -38,28 +38,40 @@ pub(crate) struct Delivery {
     pub(crate) permit: Option<BudgetPermit>,
 }
 
+/// A call is given up after this long: on AWS an answer comes within a second.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
 /// Opens a subscription; `advance` is the permit of its first message.
 pub(crate) async fn subscribe(
     client: &Client,
     consumer_arn: &str,
-    shard: &ShardId,
+    open: &OpenShard,
     from: &StartingPosition,
-    budget: &ByteBudget,
     advance: BudgetPermit,
 ) -> Result<Subscription, ApiError> {
     let admission = Arc::new(Admission::new(advance));
-    let gate = Gatekeeper { budget: budget.clone(), admission: admission.clone() };
+    let gate = Gatekeeper { budget: open.budget.clone(), admission: admission.clone() };
     let call = client
         .subscribe_to_shard()
         .consumer_arn(consumer_arn)
-        .shard_id(shard.as_str())
+        .shard_id(open.shard.as_str())
         .set_starting_position(position(from))
         .customize()
         .interceptor(gate);
-    // Boxed, because it is large and there is one in five minutes.
-    let output = Box::pin(call.send()).await.map_err(|error| seam::failed(OPERATION, &error))?;
-    admission.has_stirred(); // that was the initial response
-    Ok(Subscription { events: output.event_stream, admission })
+    tokio::select! {
+        biased;
+        // Boxed, because it is large and there is one in five minutes.
+        output = Box::pin(call.send()) => {
+            let output = output.map_err(|error| seam::failed(OPERATION, &error))?;
+            admission.has_stirred(); // that was the initial response
+            Ok(Subscription { events: output.event_stream, admission })
+        }
+        () = open.clock.sleep(ANSWER_LIMIT) => {
+            admission.leave_connection();
+            let reason = "no answer: more shards than the connection carries, see FanOut::from_clients, or a dead connection";
+            Err(ApiError::new(OPERATION, ApiErrorKind::Unavailable, reason))
+        }
+    }
 }
 
 impl Subscription {

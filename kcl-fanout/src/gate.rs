@@ -16,9 +16,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use aws_sdk_kinesis::config::interceptors::BeforeDeserializationInterceptorContextMut;
+use aws_sdk_kinesis::config::interceptors::{
+    BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+};
 use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::error::BoxError;
+use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use aws_smithy_types::body::SdkBody;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame};
@@ -44,6 +47,8 @@ struct State {
     permit: Option<BudgetPermit>,
     /// Whether a message waits for the budget.
     waiting: bool,
+    /// What the messages come by.
+    connection: Option<CaptureSmithyConnection>,
     /// Whether bytes of a message have come since the last one was complete, or since somebody asked.
     stirred: bool,
 }
@@ -73,6 +78,15 @@ impl Admission {
         std::mem::take(&mut self.lock().stirred)
     }
 
+    /// No new call uses the connection: it brings nothing, and nothing else tells one that is half open. What else it carries
+    /// may go on. An HTTP client that cannot be told so is not.
+    pub(crate) fn leave_connection(&self) {
+        let connection = self.lock().connection.take();
+        if let Some(connection) = connection.and_then(|connection| connection.get()) {
+            connection.poison();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,6 +102,17 @@ pub(crate) struct Gatekeeper {
 impl Intercept for Gatekeeper {
     fn name(&self) -> &'static str {
         "Gatekeeper"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // The SDK puts it there for itself: it leaves connections after errors of the server, and not after silence.
+        self.admission.lock().connection = config.load::<CaptureSmithyConnection>().cloned();
+        Ok(())
     }
 
     fn modify_before_deserialization(

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
@@ -15,16 +15,13 @@ use kcl_core::metrics::{
 };
 use kcl_core::retrieval::{Fetched, Lookups, OpenShard, ReadError, ShardReader};
 
-use crate::calls::{self, Delivery, OPERATION};
+use crate::calls::{self, Delivery};
 use crate::line::Line;
 use crate::machine::{Command, Event, Machine, Note, Received};
 use crate::registry::{Asker, NoConsumer, Registry};
 
 /// Room for one event, before a subscription is opened: what Kinesis sends a consumer of a shard in a second.
 const EVENT_BYTES: usize = 2 * 1024 * 1024;
-
-/// A call is given up after this long; before the client's own timeout, which does not count the initial response.
-const ANSWER_LIMIT: Duration = Duration::from_secs(25);
 
 /// Reads one shard by subscriptions. Holds no records and, while it waits, no permit but for the hundred bytes of the
 /// initial response, until the first event.
@@ -70,17 +67,8 @@ impl Reader {
         let advance = self.open.budget.take(EVENT_BYTES).await;
         self.machine.started(self.open.clock.now());
         self.open.metrics.count(SUBSCRIBE_CALLS);
-        let OpenShard { shard, budget, clock, .. } = &self.open;
-        let call = calls::subscribe(&self.client, &consumer, shard, from, budget, advance);
-        let reply = tokio::select! {
-            biased;
-            reply = call => reply,
-            () = clock.sleep(ANSWER_LIMIT) => {
-                let reason = "no answer: more shards than the connection carries, see FanOut::from_clients, or a dead connection";
-                Err(ApiError::new(OPERATION, ApiErrorKind::Unavailable, reason))
-            }
-        };
-        match reply {
+        let call = calls::subscribe(&self.client, &consumer, &self.open, from, advance);
+        match call.await {
             Ok(subscription) => {
                 self.line.open(subscription);
                 self.handle(Event::Subscribed, None);
@@ -140,7 +128,10 @@ impl Reader {
                 return None;
             }
             None if starved => (SUBSCRIPTIONS_SLOW, Event::Slow(epoch)),
-            None => (SUBSCRIPTIONS_SILENT, Event::Silent(epoch)),
+            None => {
+                subscription.admission.leave_connection();
+                (SUBSCRIPTIONS_SILENT, Event::Silent(epoch))
+            }
         };
         in_use.close();
         self.count(metric);

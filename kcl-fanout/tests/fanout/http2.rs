@@ -8,18 +8,24 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use futures_util::future::join_all;
 use kcl_core::StartingPosition;
-use kcl_core::metrics::{READ_FAILURES, SUBSCRIPTIONS_BROKEN};
+use kcl_core::metrics::{READ_FAILURES, SUBSCRIPTIONS_BROKEN, SUBSCRIPTIONS_SILENT};
 use kcl_core::retrieval::{ByteBudget, MAX_REPLY_BYTES};
-use kcl_emulator::{Limits, Server, ServerOptions};
+use kcl_emulator::{Fault, Limits, Server, ServerOptions};
 use kcl_fanout::FanOut;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
-use crate::bench::{Bench, CONSUMER, numbers, shard_id};
+use crate::bench::{Bench, CONSUMER, collect_until, fault, numbers, shard_id};
 
 /// Streams that the server allows on a connection.
 const STREAMS: u32 = 40;
 
 /// A client with a connection of its own.
 fn client(bench: &Bench, server: &Server) -> Client {
+    client_at(bench, server, server.local_addr())
+}
+
+fn client_at(bench: &Bench, server: &Server, address: SocketAddr) -> Client {
     let certificate = server.certificate().unwrap_or_default().to_owned();
     let trust = TrustStore::empty().with_pem_certificate(certificate);
     let context = TlsContext::builder().with_trust_store(trust).build();
@@ -28,7 +34,7 @@ fn client(bench: &Bench, server: &Server) -> Client {
         .tls_context(context.expect("a context"))
         .build_https();
     let config = bench.emulator.sdk_config().into_builder().http_client(http);
-    Client::new(&config.endpoint_url(format!("https://{}", server.local_addr())).build())
+    Client::new(&config.endpoint_url(format!("https://{address}")).build())
 }
 
 /// D4: as many connections as it takes, and every shard delivers, within a budget for a handful of replies.
@@ -99,4 +105,96 @@ async fn b9_slow_processors_do_not_block_their_connection_for_long() {
     assert_eq!(bench.live_subscriptions(), 1, "took {took:?}");
     drop((slow, fast));
     server.stop().await;
+}
+
+/// D4: RST_STREAM ends a subscription and not its connection; after GOAWAY what is under way goes on, and new subscriptions
+/// have a new connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d4_streams_that_are_reset_and_connections_that_go_away_lose_nothing() {
+    let bench = Bench::new(4).await;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let options = ServerOptions::default().tls().max_connection_age(Duration::from_secs(2));
+    let server = bench.emulator.serve_with(address, options).await.expect("a server");
+    let source = FanOut::from_client(client(&bench, &server)).consumer(CONSUMER);
+    bench.fault(fault(Fault::CutStream { events: 8 }).first(2));
+    let readers =
+        (0..4).map(|shard| bench.open_by(&source, &shard_id(shard), StartingPosition::TrimHorizon));
+    let mut readers: Vec<_> = readers.collect();
+    let end = bench.clock.now() + Duration::from_secs(16);
+    let put = async {
+        for nth in 0..50 {
+            bench.put(4 * nth..4 * (nth + 1), 10).await;
+            bench.clock.sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let read = join_all(readers.iter_mut().map(|reader| collect_until(&bench, reader, end)));
+    let mut read = tokio::join!(put, read).1.concat();
+    read.sort_unstable();
+    assert_eq!(read, Vec::from_iter(0..200));
+    assert_eq!(bench.sum(SUBSCRIPTIONS_BROKEN), 2.0);
+    assert_eq!(bench.requests("SubscribeToShard"), 6);
+    drop(readers);
+    server.stop().await;
+}
+
+/// B7: a connection on which nothing comes and nothing goes, and of which nobody tells: half open. The shards are read on over
+/// another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b7_a_half_open_connection_is_left() {
+    let bench = Bench::new(3).await;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = bench.emulator.serve_with(address, ServerOptions::default().tls()).await;
+    let server = server.expect("a server");
+    let proxy = Proxy::before(server.local_addr()).await;
+    let client = client_at(&bench, &server, proxy.address);
+    let source = FanOut::from_client(client).consumer(CONSUMER);
+    bench.put(0..30, 10).await;
+    let readers =
+        (0..3).map(|shard| bench.open_by(&source, &shard_id(shard), StartingPosition::TrimHorizon));
+    let mut readers: Vec<_> = readers.collect();
+    let soon = bench.clock.now() + Duration::from_secs(3);
+    let read = join_all(readers.iter_mut().map(|reader| collect_until(&bench, reader, soon)));
+    assert_eq!(read.await.concat().len(), 30);
+    proxy.freeze();
+    bench.put(30..60, 10).await;
+    // Ten seconds of silence at the most, and a pause between calls.
+    let end = bench.clock.now() + Duration::from_secs(13);
+    let read = join_all(readers.iter_mut().map(|reader| collect_until(&bench, reader, end)));
+    assert_eq!(read.await.concat().len(), 30);
+    assert_eq!(bench.sum(SUBSCRIPTIONS_SILENT), 3.0);
+    // It would wait for the frozen connection.
+    drop((readers, server));
+}
+
+/// Carries bytes, until it is told to hold on to those of every connection there is.
+struct Proxy {
+    address: SocketAddr,
+    frozen: watch::Sender<u64>,
+}
+
+impl Proxy {
+    async fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (frozen, freezes) = watch::channel(0);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut freezes = freezes.clone();
+                freezes.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(server).await.expect("the server");
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+                        _ = freezes.changed() => {}
+                    }
+                    std::future::pending::<()>().await;
+                });
+            }
+        });
+        Self { address, frozen }
+    }
+
+    fn freeze(&self) {
+        self.frozen.send_modify(|times| *times += 1);
+    }
 }
