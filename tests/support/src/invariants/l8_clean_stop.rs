@@ -16,6 +16,10 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
     violations.extend(trials::regranted(history, Turn::IsAskedToStop, "L8", |tried| {
         (tried.trial == Trial::Stop).then_some(bound)
     }));
+    violations.extend(trials::regranted(history, Turn::LeavesTheStream, "L8", |tried| {
+        let others = trials::living(history, tried.from).len() > 1;
+        (tried.trial == Trial::Leave && others).then_some(bound)
+    }));
     violations
 }
 

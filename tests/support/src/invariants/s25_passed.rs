@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kcl_core::ShardId;
+use kcl_core::{HashRange, ShardId};
 
 use super::Violation;
 use crate::sim::history::{History, What, short};
@@ -37,8 +37,11 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             continue;
         }
         let is_led = again.contains(shard) || parents.iter().any(|p| again.contains(p));
-        // Of a founder that stood still between its look and this write, nobody can keep it.
-        if !known.insert(shard) || write.issued + LOOK < event.at {
+        // Of a founder that stood still between its look and this write, nobody can keep it; others have begun with what came
+        // after the shard.
+        let is_late = write.issued + LOOK < event.at
+            || known.iter().any(|known| descends(known, shard, &shards));
+        if !known.insert(shard) || is_late {
             again.insert(shard);
         }
         if is_led {
@@ -58,6 +61,16 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// Whether a shard was made of the other one, directly or not.
+fn descends(
+    shard: &ShardId,
+    from: &ShardId,
+    shards: &BTreeMap<&ShardId, (&[ShardId], HashRange)>,
+) -> bool {
+    let parents = shards.get(shard).map_or(&[][..], |(parents, _)| parents);
+    parents.iter().any(|parent| parent == from || descends(parent, from, shards))
 }
 
 #[cfg(test)]

@@ -29,6 +29,10 @@ impl Schedule {
         if rng.u32(0..6) == 0 {
             self.settings.several = true;
             self.add_changes_of_streams(&mut rng);
+            if !self.settings.limited {
+                // Whoever came back looks after the stream as before.
+                self.trials.extend([Trial::Leave, Trial::DeleteLease]);
+            }
         }
         self.settings.reading = match rng.u32(0..12) {
             0 | 1 => Reading::FanOut,

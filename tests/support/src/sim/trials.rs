@@ -31,6 +31,9 @@ const FLOOD_PUTS: u32 = 40;
 /// More than a fifth of the records that a shard has when it is read again.
 const REREAD: u32 = 600;
 
+/// So long a worker leaves a stream.
+const AWAY: Duration = Duration::from_secs(9);
+
 /// So soon a crashed process comes back.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -101,6 +104,10 @@ pub(super) async fn carry_out(cast: &mut Cast, trial: Trial, pick: u32) {
         Trial::Stop => {
             let _ = crew.stop(pick, NEVER, false);
             Duration::from_secs(9)
+        }
+        Trial::Leave => {
+            crew.unread(pick, AWAY);
+            AWAY + Duration::from_secs(9)
         }
         Trial::Flood => {
             for _ in 1..up {

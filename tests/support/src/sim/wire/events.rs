@@ -18,6 +18,9 @@ use super::line::Line;
 use crate::sim::history::What;
 use crate::sim::weather::Fate;
 
+/// An event stands for so many polls, each of which may be answered strangely.
+const POLLS: u32 = 4;
+
 /// What the weather calls an event.
 const EVENT: &str = "SubscribeToShardEvent";
 
@@ -81,15 +84,16 @@ impl Events {
     /// An event that arrives, though it may not say what it should.
     fn oddly(&mut self, event: Bytes) -> Bytes {
         let weather = &self.line.world.weather;
-        if weather.odd() {
+        let odd = || (0..POLLS).any(|_| weather.odd());
+        if odd() {
             return self.exception("Kinesis does not find the shard", "ResourceNotFoundException");
         }
         let lie = || {
-            let odd = weather.odd();
-            if odd {
+            let lies = odd();
+            if lies {
                 self.fault("Kinesis leaves out the continuation or children");
             }
-            odd
+            lies
         };
         if self.line.lies.false_end(self.shard.as_ref(), lie, || weather.coin()) {
             return without_end(&event);
