@@ -4,6 +4,7 @@
 //! consume --stream orders --app orders-app            a line per batch, for people
 //! consume --stream orders --app orders-app --json     a line per record, for programs
 //! consume --stream orders --app orders-app --fan-out  by enhanced fan-out, as the consumer `orders-app`
+//! consume --stream orders --app orders-app --auto     polls, and turns to fan-out for the shards that need it
 //! ```
 //!
 //! Logs go to standard error; `RUST_LOG` sets how much. ctrl-c and SIGTERM stop in order: what was written is checkpointed,
@@ -36,7 +37,7 @@ use kcl_core::{
     ApplicationName, Batch, RecordProcessor, ShardContext, ShardId, ShutdownReport, StartFrom,
     StreamAddress, Worker, WorkerId,
 };
-use kcl_fanout::FanOut;
+use kcl_fanout::{Auto, FanOut};
 use kcl_lease::DynamoLeases;
 use lines::Lines;
 use serde::Serialize;
@@ -85,6 +86,10 @@ struct Arguments {
     /// registered if missing, and stays so: AWS bills it by the hour
     #[arg(long, value_name = "NAME|ARN", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     fan_out: Option<String>,
+
+    /// Poll, and read by enhanced fan-out the shards that fall behind or that other consumers poll too
+    #[arg(long)]
+    auto: bool,
 }
 
 /// `--start`.
@@ -209,11 +214,18 @@ async fn main() -> ExitCode {
 }
 
 fn source(arguments: &Arguments, aws: &SdkConfig) -> Arc<dyn RecordSource> {
-    match arguments.fan_out.as_deref() {
-        None => Arc::new(Polling::new(aws)),
-        Some("") => Arc::new(FanOut::new(aws).consumer(arguments.app.as_str())),
-        Some(arn) if arn.starts_with("arn:") => Arc::new(FanOut::new(aws).consumer_arn(arn)),
-        Some(name) => Arc::new(FanOut::new(aws).consumer(name)),
+    let consumer = arguments.fan_out.as_deref();
+    let fan_out = match consumer {
+        None | Some("") => FanOut::new(aws).consumer(arguments.app.as_str()),
+        Some(arn) if arn.starts_with("arn:") => FanOut::new(aws).consumer_arn(arn),
+        Some(name) => FanOut::new(aws).consumer(name),
+    };
+    if arguments.auto {
+        Arc::new(Auto::new(Polling::new(aws), fan_out))
+    } else if consumer.is_some() {
+        Arc::new(fan_out)
+    } else {
+        Arc::new(Polling::new(aws))
     }
 }
 

@@ -1,19 +1,20 @@
 //! Many shards over HTTP/2 with TLS, as on AWS, in real time.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use futures_util::future::join_all;
-use kcl_core::StartingPosition;
 use kcl_core::metrics::{READ_FAILURES, SUBSCRIPTIONS_BROKEN, SUBSCRIPTIONS_SILENT};
 use kcl_core::retrieval::{ByteBudget, MAX_REPLY_BYTES};
+use kcl_core::{StartingPosition, Tasks};
 use kcl_emulator::{Fault, Limits, Server, ServerOptions};
 use kcl_fanout::FanOut;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::bench::{Bench, CONSUMER, collect_until, fault, numbers, shard_id};
 
@@ -169,25 +170,27 @@ async fn b7_a_half_open_connection_is_left() {
 /// Carries bytes, until it is told to hold on to those of every connection there is.
 struct Proxy {
     address: SocketAddr,
-    frozen: watch::Sender<u64>,
+    /// Of the connections that are made from now on.
+    frozen: Arc<Mutex<CancellationToken>>,
 }
 
 impl Proxy {
     async fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (frozen, freezes) = watch::channel(0);
-        tokio::spawn(async move {
+        let frozen = Arc::new(Mutex::new(CancellationToken::new()));
+        let (tasks, newest) = (Tasks::new(), frozen.clone());
+        let connections = tasks.clone();
+        tasks.spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
-                let mut freezes = freezes.clone();
-                freezes.mark_unchanged();
-                tokio::spawn(async move {
+                let frozen = newest.lock().expect("no panic").clone();
+                connections.spawn(async move {
                     let mut server = TcpStream::connect(server).await.expect("the server");
                     tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
-                        _ = freezes.changed() => {}
+                        biased;
+                        () = frozen.cancelled() => std::future::pending().await,
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
                     }
-                    std::future::pending::<()>().await;
                 });
             }
         });
@@ -195,6 +198,7 @@ impl Proxy {
     }
 
     fn freeze(&self) {
-        self.frozen.send_modify(|times| *times += 1);
+        let mut newest = self.frozen.lock().expect("no panic");
+        std::mem::replace(&mut *newest, CancellationToken::new()).cancel();
     }
 }

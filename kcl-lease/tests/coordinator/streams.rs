@@ -101,7 +101,7 @@ async fn a15_a_table_of_other_streams_is_refused_before_anything_is_written() {
     assert_eq!(world.leases().await, [other]);
 }
 
-/// Ledger 27: a stop leaves no name behind, also not on a lease that was handed over, or written late, after its stream was
+/// Ledger 25: a stop leaves no name behind, also not on a lease that was handed over, or written late, after its stream was
 /// removed.
 #[tokio::test(start_paused = true)]
 async fn s22_what_comes_after_its_stream_was_left_is_free_at_the_stop() {
