@@ -52,10 +52,15 @@ fn stops_clean(history: &History) -> Vec<Violation> {
         if let (Some(owner), false) = (&lease.owner, lease.has_ended()) {
             wrong(format!("{owner} still owns shard {}", short(shard)));
         }
-        let done = events.iter().rev().find_map(|event| match &event.what {
-            What::Done(_, _, last) if event.shard.as_ref() == Some(shard) => Some(last),
+        // Since the lease was made: one that was deleted and made anew may have to be read again.
+        let of_shard = events.iter().rev().filter(|event| event.shard.as_ref() == Some(shard));
+        let made = |what: &What| matches!(what, What::Wrote(write) if write.before.is_none());
+        let since = of_shard.take_while(|event| !made(&event.what));
+        let mut done = since.filter_map(|event| match &event.what {
+            What::Done(_, _, last) => Some(last),
             _ => None,
         });
+        let done = done.next();
         let durable = &lease.position;
         if let Some(done) = done.filter(|done| *done > durable) {
             wrong(format!("shard {} was done to {done}, not to {durable}", short(shard)));

@@ -45,4 +45,19 @@ mod tests {
         assert_eq!(check(&latest().done(ANA, &[2]).then(What::Drained).history), []);
         assert_eq!(check(&latest().done(ANA, &[1]).then(What::Drained).history).len(), 1);
     }
+
+    #[test]
+    fn a_worker_that_has_left_the_stream_promises_nothing_until_it_reads_it_again() {
+        let begins = |turns: &[Turn]| {
+            let mut made = made();
+            made.history.terms.start = Start::Latest;
+            let turns = turns.iter().map(|turn| What::Process(ANA, *turn));
+            turns.fold(made, |made, turn| made.waits(1).then(turn)).history.begins().is_some()
+        };
+        let (ready, left) = (Turn::IsReady, Turn::LeavesTheStream);
+        assert!(begins(&[ready, left]));
+        assert!(!begins(&[left, ready]));
+        assert!(!begins(&[left, ready, Turn::ReadsTheStream]));
+        assert!(begins(&[left, ready, Turn::ReadsTheStream, Turn::StreamIsReady]));
+    }
 }

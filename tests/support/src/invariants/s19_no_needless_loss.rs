@@ -1,7 +1,7 @@
 //! S19, a lease is not lost without need (C1): only to another's write, to a deletion, or when no write has succeeded until its
 //! validity ended; and a single call that goes wrong does not make it end. A lease that could not be freed counts as lost, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use kcl_core::ShardId;
@@ -21,11 +21,12 @@ struct Held {
     is_unsure: bool,
 }
 
-/// What the consumer of a process reads by, and what the process has taken since then.
+/// What the consumer of a process reads by, and what the process has taken since then: more than once while the consumer ends,
+/// where another process has its id.
 #[derive(Debug, Default)]
 struct Holds {
     read: Option<Held>,
-    next: Option<Held>,
+    next: VecDeque<Held>,
 }
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
@@ -41,7 +42,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         match &event.what {
             What::Granted(life, _) => {
                 let holds = all.entry((shard, *life)).or_default();
-                holds.read = holds.next.take();
+                holds.read = holds.next.pop_front();
             }
             What::Wrote(write) => {
                 if write.after.is_none() {
@@ -52,14 +53,15 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                     owner.is_some_and(|owner| life.is(owner))
                 });
                 for ((_, life), holds) in all.range_mut((shard, FIRST)..=(shard, LAST)) {
-                    for held in [&mut holds.read, &mut holds.next].into_iter().flatten() {
+                    for held in holds.read.iter_mut().chain(&mut holds.next) {
                         held.is_gone |= owner != Some(*life) || held.until <= event.at;
                     }
                 }
                 let Some(life) = owner else { continue };
                 let holds = all.entry((shard, life)).or_default();
                 let takes = holds.read.is_none_or(|held| held.is_gone);
-                let held = if takes { &mut holds.next } else { &mut holds.read };
+                let renewed = holds.next.pop_back_if(|held| takes && !held.is_gone);
+                let held = if takes { renewed } else { holds.read };
                 let is_late = held.is_some_and(|held| held.until <= event.at + ANSWER);
                 if !takes && (is_late || troubles.at(life, write.issued)) {
                     continue; // it may never learn of this one
@@ -70,7 +72,12 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 let until = from.unwrap_or(write.issued).min(write.issued) + valid_for;
                 let tries = write.issued.saturating_sub(2 * timing.lease_duration);
                 let is_unsure = takes && !troubles.is_calm_since(life, tries);
-                *held = Some(Held { since: write.issued, until, is_gone: false, is_unsure });
+                let held = Held { since: write.issued, until, is_gone: false, is_unsure };
+                if takes {
+                    holds.next.push_back(held);
+                } else {
+                    holds.read = Some(held);
+                }
             }
             What::Process(life, Turn::LostIt) => {
                 let Some(held) = all.get_mut(&(shard, *life)).and_then(|holds| holds.read.take())

@@ -104,4 +104,13 @@ mod tests {
         assert_eq!(check(&again(Some(ANA), 2).history), []);
         assert_eq!(check(&again(Some(ANA), 20).history).len(), 1);
     }
+
+    #[test]
+    fn descent_goes_over_generations() {
+        let made = made().opened(0, &[]).opened(1, &[0]).opened(2, &[1]).opened(3, &[]);
+        let shards = made.history.shards();
+        let descends = |shard_of, from| descends(&shard(shard_of), &shard(from), &shards);
+        assert!(descends(1, 0) && descends(2, 0));
+        assert!(!descends(0, 2) && !descends(3, 0) && !descends(0, 0));
+    }
 }

@@ -98,8 +98,10 @@ pub(super) async fn carry_out(cast: &mut Cast, trial: Trial, pick: u32) {
         }
         Trial::DeleteLease => {
             operators.delete_open_lease(world, pick).await;
-            // The shard is read from its beginning, by small pages at five a second: the next trial begins after that.
-            Duration::from_secs(12 + u64::from(REREAD / world.settings.page))
+            // The shard is read from its beginning, by small pages at five a second, or what is large at two megabytes: the next
+            // trial begins after that.
+            let bytes = if world.settings.large { 60 } else { 0 };
+            Duration::from_secs(12 + bytes + u64::from(REREAD / world.settings.page))
         }
         Trial::Stop => {
             let _ = crew.stop(pick, NEVER, false);
