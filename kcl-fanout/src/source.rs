@@ -66,10 +66,11 @@ impl FanOut {
     /// Fan-out over several clients, between which the shards are spread evenly; the first one also serves all other calls.
     ///
     /// A client of the SDK keeps one HTTP/2 connection to Kinesis, and a connection carries only so many streams at once as the
-    /// server allows: what is beyond waits without a word, until a reader says after 10 s that there is no answer, and has a new
-    /// connection made. So a worker that reads more than a hundred shards needs more connections: a client for each hundred, every one with an HTTP
-    /// client of its own (`aws_smithy_http_client::Builder`), because clients that share one share its connection. Shards on one
-    /// connection also share its window; fewer on each means that they wait less for one another.
+    /// server allows: what is beyond waits without a word, until a reader says after 10 s that there is no answer, and has a
+    /// new connection made. So a worker that reads more than a hundred shards needs more connections: a client for each
+    /// hundred, every one with an HTTP client of its own (`aws_smithy_http_client::Builder`), because clients that share one
+    /// share its connection. Shards on one connection also share its window; fewer on each means that they wait less for one
+    /// another.
     ///
     /// # Panics
     /// Without a client.

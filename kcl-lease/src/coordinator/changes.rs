@@ -62,16 +62,12 @@ impl Coordinator {
         let named = |lease: &Lease| {
             (lease.owner.as_ref() == me || lease.handoff_to.as_ref() == me) && !lease.has_ended()
         };
-        let named = stream::iter(scan.leases).filter(|lease| std::future::ready(named(lease)));
-        let freed = named.map(|lease| {
+        let freed = stream::iter(scan.leases.into_iter().filter(named)).map(|lease| {
             let taker = self.taker.clone();
             async move { taker.withdraw(&lease.key).await }
         });
-        freed
-            .buffer_unordered(WIDTH)
-            .filter(|freed| std::future::ready(freed.is_err()))
-            .count()
-            .await
+        let freed: Vec<_> = freed.buffer_unordered(WIDTH).collect().await;
+        freed.iter().filter(|freed| freed.is_err()).count()
     }
 
     fn add_stream(&mut self, id: StreamId, stream: Stream, start: StartFrom) {
