@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex as Turn;
 
@@ -18,6 +18,9 @@ use crate::{Clock, Shard, ShardId, Stream, StreamId};
 pub struct Lookups {
     by_stream: Mutex<BTreeMap<StreamId, Arc<Turn<Option<Look>>>>>,
 }
+
+/// Between looks at a stream: when they fail, every reader tries again by its own backoff.
+const INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the newest look found: all shards; `None` when the stream is another one of the same name.
 #[derive(Debug)]
@@ -55,16 +58,20 @@ impl Lookups {
             by_stream.entry(stream.id.clone()).or_default().clone()
         };
         let mut newest = turn.lock().await;
+        let last = newest.as_ref().map(|look| look.begun);
+        if let Some(last) = last.filter(|last| *last < asked) {
+            clock.sleep_until(last + INTERVAL).await;
+            *newest = None;
+        }
         let look = match newest.take() {
-            Some(look) if look.begun >= asked => look,
-            _ => Look { begun: clock.now(), found: look(api, stream).await },
+            Some(look) => look,
+            None => Look { begun: clock.now(), found: look(api, stream).await },
         };
-        let found = match &look.found {
+        let look = newest.insert(look);
+        match &look.found {
             Ok(shards) => Ok(shards.clone()),
             Err(error) => Err(error.share()),
-        };
-        *newest = Some(look);
-        found
+        }
     }
 }
 

@@ -203,4 +203,4 @@ fn worth_waiting(kind: ApiErrorKind) -> bool {
 }
 
 /// Between looks at streams that cannot be described.
-const PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+const PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));

@@ -159,4 +159,4 @@ impl Survey {
 }
 
 /// Between tries to begin with an added stream; each has retries of its own.
-const PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+const PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));

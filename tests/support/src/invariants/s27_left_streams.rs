@@ -10,8 +10,8 @@ use crate::sim::history::{Event, History, Life, Turn, What};
 /// A take and a grant that were decided before.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
-/// The drain limit, a call that is dropped then, and tries to free the lease.
-const DRAINED: Duration = Duration::from_secs(30);
+/// The drain limit, a call that is dropped then, and tries to free the lease, each of which may hang.
+const DRAINED: Duration = Duration::from_secs(36);
 
 pub(super) fn check(history: &History) -> Vec<Violation> {
     // Since when each has left the stream; a host that stands still stops its clock.

@@ -466,5 +466,11 @@ async fn readers_that_doubt_at_once_share_their_looks() {
     });
     let listed = futures_util::future::join_all(looks).await;
     assert_eq!(listed, vec![Finding::Listed; 100]);
-    assert_eq!(bench.clock.now() - begun, 4 * LATENCY, "two looks of two calls");
+    let quarter = Duration::from_millis(250);
+    assert_eq!(bench.clock.now() - begun, quarter + 2 * LATENCY, "two looks of two calls");
+    // S17: one who asks again and again does not make it more.
+    for _ in 0..8 {
+        lookups.find(&*bench.fake, &stream, &shard(0), &bench.clock).await.unwrap();
+    }
+    assert_eq!(bench.clock.now() - begun, 9 * quarter + 2 * LATENCY);
 }
