@@ -40,6 +40,11 @@ java-sdk:
 compat:
     bash tests/compat/run.sh
 
+# A command against LocalStack without Docker, such as `just localstack bash`: localstack/README.md.
+localstack +CMD:
+    test -x target/localstack/venv/bin/python || bash localstack/host.sh install
+    bash localstack/host.sh run {{CMD}}
+
 # Framework overhead, memory and the emulator's speed, each as a ratio of one run.
 bench *ARGS:
     cargo run --release -p kcl-bench -- {{ARGS}}
