@@ -9,4 +9,3 @@ mod owners;
 mod pressure;
 mod reading;
 mod registration;
-mod secrecy;
