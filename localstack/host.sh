@@ -11,7 +11,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${LOCALSTACK_ROOT:-$here/../target/localstack}
 # The newest runtime that is open and asks for no token; what it runs as Kinesis and as DynamoDB.
 localstack=2026.3.0 kinesis=0.5.2 ministack=1.5.33
-lib=$root/fs/var/lib/localstack/lib
 
 missing() { echo "missing: $*" >&2; exit 3; }
 need() { for command in "$@"; do command -v "$command" >/dev/null || missing "$command"; done; }
@@ -29,7 +28,7 @@ python() {
 }
 
 install() {
-    local python
+    local python lib
     python=$(python) || missing "Python 3.13 or newer with venv; LOCALSTACK_PYTHON names one"
     need npm node curl
     root=$(mkdir -p "$root" && cd "$root" && pwd)
