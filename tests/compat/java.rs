@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use crate::process;
+
 /// The built program: what follows `java` on the command line.
 pub(crate) struct Java {
     classpath: String,
@@ -47,7 +49,8 @@ impl Java {
         // Of the virtual machine only what a test needs: it starts in half the time.
         command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"]);
         command.args(["-cp", &self.classpath, "Consumer"]).args(place);
-        command.args([&failover.as_millis().to_string(), id]);
+        let way = if process::by_fan_out() { "fan-out" } else { "polling" };
+        command.args([&failover.as_millis().to_string(), id, way]);
         command
     }
 }

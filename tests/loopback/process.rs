@@ -101,6 +101,11 @@ impl Process {
     }
 }
 
+/// Whether the environment asks for workers that read by enhanced fan-out: `KCL_FAN_OUT`.
+pub(crate) fn by_fan_out() -> bool {
+    std::env::var_os("KCL_FAN_OUT").is_some()
+}
+
 /// The example `consume`: `target/<profile>/examples/consume`, beside this test's `target/<profile>/deps/…`.
 pub(crate) fn consume() -> Command {
     let test = std::env::current_exe().unwrap();

@@ -61,7 +61,7 @@ impl World {
             "--failover",
             self.failover,
         ]);
-        if std::env::var_os("KCL_FAN_OUT").is_some() {
+        if process::by_fan_out() {
             command.arg("--fan-out");
         }
         self.start(id, command)

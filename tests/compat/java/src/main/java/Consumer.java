@@ -13,11 +13,13 @@ import software.amazon.kinesis.common.InitialPositionInStream;
 import software.amazon.kinesis.common.InitialPositionInStreamExtended;
 import software.amazon.kinesis.coordinator.Scheduler;
 import software.amazon.kinesis.metrics.NullMetricsFactory;
+import software.amazon.kinesis.retrieval.RetrievalConfig;
 import software.amazon.kinesis.retrieval.polling.PollingConfig;
 
 /**
- * A worker of the Java KCL with its own defaults, but for three: polling instead of fan-out, no metrics, and a second instead
- * of a minute for which the founder of an application sleeps after its first listing of the shards.
+ * A worker of the Java KCL with its own defaults, but for three: polling unless the last argument is {@code fan-out}, no
+ * metrics, and a second instead of a minute for which the founder of an application sleeps after its first listing of the
+ * shards. By fan-out it registers the consumer of the application's name.
  */
 public final class Consumer {
     public static void main(String[] arguments) throws Exception {
@@ -26,12 +28,19 @@ public final class Consumer {
         URI endpoint = URI.create(arguments[2]);
         long failoverMillis = Long.parseLong(arguments[3]);
         String worker = arguments[4];
+        boolean fanOut = arguments[5].equals("fan-out");
 
         KinesisAsyncClient kinesis = at(endpoint, KinesisAsyncClient.builder()).build();
         DynamoDbAsyncClient dynamo = at(endpoint, DynamoDbAsyncClient.builder()).build();
         CloudWatchAsyncClient cloudWatch = at(endpoint, CloudWatchAsyncClient.builder()).build();
         ConfigsBuilder configs = new ConfigsBuilder(stream, application, kinesis, dynamo, cloudWatch, worker,
             () -> new Printer(stream, worker));
+        RetrievalConfig retrieval = configs.retrievalConfig()
+            .initialPositionInStreamExtended(
+                InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON));
+        if (!fanOut) {
+            retrieval.retrievalSpecificConfig(new PollingConfig(stream, kinesis));
+        }
         Scheduler scheduler = new Scheduler(
             configs.checkpointConfig(),
             configs.coordinatorConfig(),
@@ -41,10 +50,7 @@ public final class Consumer {
             configs.lifecycleConfig(),
             configs.metricsConfig().metricsFactory(new NullMetricsFactory()),
             configs.processorConfig(),
-            configs.retrievalConfig()
-                .initialPositionInStreamExtended(
-                    InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON))
-                .retrievalSpecificConfig(new PollingConfig(stream, kinesis)));
+            retrieval);
         Thread run = new Thread(scheduler, "scheduler");
         Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(scheduler)));
         Printer.event(worker, "started", null);
