@@ -97,10 +97,10 @@ fn delivery(
     mut permit: Option<BudgetPermit>,
 ) -> Result<Delivery, ApiError> {
     let malformed = |error| ApiError::new(OPERATION, ApiErrorKind::Malformed, error);
-    let mut records = Vec::with_capacity(event.records.len());
-    for record in event.records {
-        records.push(seam::record(OPERATION, record)?);
-    }
+    let records = event.records.into_iter();
+    // Converted in the SDK's own allocation.
+    let records: Result<Vec<_>, _> = records.map(|sdk| seam::record(OPERATION, sdk)).collect();
+    let records = records?;
     if let Some(permit) = &mut permit {
         permit.shrink_to(records.iter().map(RawRecord::size).sum());
     }

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
-use kcl_core::StartingPosition;
 use kcl_core::kinesis::{ApiError, ApiErrorKind, KinesisApi};
 use kcl_core::metrics::{
     MILLIS_BEHIND_LATEST, Metric, READ_FAILURES, READS_THROTTLED, RECORDS_LOST, SUBSCRIBE_CALLS,
@@ -14,6 +13,7 @@ use kcl_core::metrics::{
     SUBSCRIPTIONS_SILENT, SUBSCRIPTIONS_SLOW,
 };
 use kcl_core::retrieval::{Fetched, Lookups, OpenShard, ReadError, ShardReader};
+use kcl_core::{RawRecord, StartingPosition};
 
 use crate::calls::{self, Delivery};
 use crate::line::Line;
@@ -144,7 +144,9 @@ impl Reader {
         let Delivery { mut records, behind, continuation, children, permit } = delivery;
         self.open.metrics.record(MILLIS_BEHIND_LATEST, behind.as_secs_f64() * 1000.0);
         let last = records.last().map(|record| record.sequence_number.clone());
-        records.retain(|record| !self.machine.is_repeat(&record.sequence_number));
+        // A shard is in order: repeats are at the head.
+        let is_repeat = |record: &&RawRecord| self.machine.is_repeat(&record.sequence_number);
+        records.drain(..records.iter().take_while(is_repeat).count());
         let permit = permit.unwrap_or_else(|| self.open.budget.nothing());
         let fetched = (!records.is_empty()).then_some(Fetched::Records { records, permit, behind });
         (Received { last, continuation, children }, fetched)

@@ -27,12 +27,9 @@ pub(super) enum Broken {
 
 pub(super) fn page(output: GetRecordsOutput) -> Result<RecordsPage, Broken> {
     let behind = output.millis_behind_latest.unwrap_or_default();
-    let mut records = Vec::with_capacity(output.records.len());
-    for sdk in output.records {
-        records.push(record(sdk)?);
-    }
     Ok(RecordsPage {
-        records,
+        // In the SDK's own allocation.
+        records: output.records.into_iter().map(record).collect::<Result<_, _>>()?,
         next: output.next_shard_iterator.map(ShardIterator),
         behind: Duration::from_millis(u64::try_from(behind).unwrap_or_default()),
         children: output

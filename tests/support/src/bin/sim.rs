@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
-use kcl_testkit::sim::schedule::{Cut, Part, Schedule};
+use clap::{Parser, ValueEnum};
+use kcl_testkit::sim::schedule::{Cut, Part, Reading, Schedule};
 use kcl_testkit::sim::shrink::{Shrunk, shrink};
 use kcl_testkit::sim::{self, Run, Tier};
 
@@ -40,6 +40,9 @@ struct Args {
     /// Through the real AWS SDK, instead of at the library's ports.
     #[arg(long)]
     wire: bool,
+    /// Lets the workers of every seed read in this way, instead of the one that the seed has drawn.
+    #[arg(long)]
+    reading: Option<Way>,
     /// Runs one seed at a time, says each before it runs, and stops at the first that fails: for programs. The last line is
     /// `failed seed=17 after=18 by=S1,S6` or `held seeds=1000`.
     #[arg(long)]
@@ -56,6 +59,26 @@ struct Args {
     /// How many shorter schedules of a failing seed to try.
     #[arg(long, default_value_t = 300)]
     shrink: usize,
+}
+
+/// `--reading`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Way {
+    Polling,
+    FanOut,
+    Auto,
+    Mixed,
+}
+
+impl From<Way> for Reading {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Polling => Self::Polling,
+            Way::FanOut => Self::FanOut,
+            Way::Auto => Self::Auto,
+            Way::Mixed => Self::Mixed,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -81,11 +104,27 @@ impl Args {
     fn tier(&self) -> Tier {
         if self.wire { Tier::Wire } else { Tier::Port }
     }
+
+    fn schedule(&self, seed: u64) -> Schedule {
+        let schedule = Schedule::draw(seed);
+        match self.reading {
+            Some(way) => schedule.with(|settings| settings.reading = way.into()),
+            None => schedule,
+        }
+    }
+
+    /// The arguments that replay a seed as it was run, but for its cut.
+    fn again(&self, seed: u64) -> String {
+        let wire = if self.wire { " --wire" } else { "" };
+        let way = self.reading.and_then(|way| way.to_possible_value());
+        let way = way.map(|way| format!(" --reading {}", way.get_name())).unwrap_or_default();
+        format!("--seed {seed}{wire}{way}")
+    }
 }
 
 fn one(args: &Args, seed: u64) -> ExitCode {
     let cut = Cut { acts: args.acts.clone(), without: args.without.iter().copied().collect() };
-    let schedule = Schedule::draw(seed).cut(&cut);
+    let schedule = args.schedule(seed).cut(&cut);
     if args.schedule {
         print!("{}", schedule.render());
     }
@@ -118,7 +157,7 @@ fn many(args: &Args, from: u64, to: u64) -> ExitCode {
                     if seed >= to {
                         return;
                     }
-                    let run = sim::play(args.tier(), &Schedule::draw(seed));
+                    let run = sim::play(args.tier(), &args.schedule(seed));
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                     total.add(&run);
                     if args.digest {
@@ -151,7 +190,7 @@ fn many(args: &Args, from: u64, to: u64) -> ExitCode {
 fn until_failure(args: &Args, from: u64, to: u64) -> ExitCode {
     for seed in from..to {
         println!("seed {seed}");
-        let run = sim::play(args.tier(), &Schedule::draw(seed));
+        let run = sim::play(args.tier(), &args.schedule(seed));
         if run.violations.is_empty() {
             continue;
         }
@@ -180,12 +219,13 @@ fn report(args: &Args, run: &Run) {
         return;
     }
     let whole = args.acts.is_none() && args.without.is_empty();
-    let shrunk = if whole { shrink(args.tier(), run.seed, args.shrink) } else { None };
+    let shrink = || shrink(args.tier(), args.schedule(run.seed), args.shrink);
+    let shrunk = if whole { shrink() } else { None };
     let Some(Shrunk { cut, run: shortest, tries }) = shrunk else {
         print!("{}", run.history.render(Some(args.tail)));
         return;
     };
-    let schedule = Schedule::draw(run.seed).cut(&cut);
+    let schedule = args.schedule(run.seed).cut(&cut);
     println!("the shortest of {tries} schedules that fails:");
     print!("{}", schedule.render());
     for violation in &shortest.violations {
@@ -193,9 +233,8 @@ fn report(args: &Args, run: &Run) {
     }
     print!("{}", shortest.history.around(&shortest.violations, args.tail));
     println!(
-        "replay: cargo run -p kcl-testkit --bin sim -- --seed {}{}{} --trace",
-        run.seed,
-        if args.wire { " --wire" } else { "" },
+        "replay: cargo run -p kcl-testkit --bin sim -- {}{} --trace",
+        args.again(run.seed),
         cut.arguments()
     );
 }

@@ -17,11 +17,10 @@ pub struct Shrunk {
     pub tries: usize,
 }
 
-/// Cuts down a seed's schedule for as long as it violates one of the invariants that the whole one violates, with `tries` at
-/// the most. `None` when the seed does not fail.
+/// Cuts down a schedule for as long as it violates one of the invariants that the whole one violates, with `tries` at the
+/// most. `None` when it does not fail.
 #[must_use]
-pub fn shrink(tier: Tier, seed: u64, tries: usize) -> Option<Shrunk> {
-    let schedule = Schedule::draw(seed);
+pub fn shrink(tier: Tier, schedule: Schedule, tries: usize) -> Option<Shrunk> {
     let run = play(tier, &schedule);
     if run.violations.is_empty() {
         return None;
