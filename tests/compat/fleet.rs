@@ -8,7 +8,7 @@ use crate::now_ms;
 use crate::process::Process;
 use crate::report::{Limits, Row};
 use crate::watch::{self, Sample, Watch};
-use crate::world::{STREAM, World};
+use crate::world::World;
 
 /// The application, and its table.
 pub(crate) const APP: &str = "orders-app";
@@ -60,8 +60,8 @@ impl Fleet {
     }
 
     pub(crate) fn start_java(&mut self, id: &str) {
-        let endpoint = self.world.endpoint();
-        let command = self.java.worker([STREAM, APP, &endpoint], self.failover, id);
+        let endpoint = self.world.endpoint().unwrap();
+        let command = self.java.worker([&self.world.stream, APP, endpoint], self.failover, id);
         self.members.insert(id.to_owned(), self.world.start(id, command));
     }
 

@@ -72,7 +72,7 @@ impl Delivery {
         Some(Self { arrival_ms, ..delivery })
     }
 
-    fn record(&self) -> (&str, u64) {
+    pub(crate) fn record(&self) -> (&str, u64) {
         (&self.key, self.number)
     }
 }

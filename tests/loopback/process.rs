@@ -33,10 +33,6 @@ impl Process {
     pub(crate) fn start(id: &str, mut command: Command, stdout: &Path) -> Self {
         let stderr = stdout.with_extension("log");
         command
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_REGION", "us-east-1")
-            .env_remove("AWS_PROFILE")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(File::create(stdout).unwrap())

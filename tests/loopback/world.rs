@@ -1,4 +1,4 @@
-//! A stream behind a loopback server, a producer, and the files of the processes.
+//! A stream behind an endpoint, a producer, and the files of the processes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::types::{HashKeyRange, Shard, StreamStatus};
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{HashKeyRange, ScalingType, Shard, StreamStatus};
+use kcl_core::aggregation::Aggregator;
 use kcl_emulator::{Emulator, Server};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -19,12 +21,13 @@ use crate::account::Deliveries;
 use crate::ordered_puts::{OrderedPuts, Put};
 use crate::process::{self, Process};
 
-pub(crate) const STREAM: &str = "orders";
-
 pub(crate) struct World {
     pub(crate) aws: SdkConfig,
+    pub(crate) stream: String,
     kinesis: Client,
-    server: Server,
+    /// Where Kinesis and DynamoDB are; `None` is AWS.
+    endpoint: Option<String>,
+    _server: Option<Server>,
     failover: &'static str,
     folder: TempDir,
     processes: Mutex<usize>,
@@ -32,17 +35,32 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// Behind the loopback server of an emulator of its own.
     pub(crate) async fn new(shards: i32, failover: &'static str) -> Self {
         let emulator = Emulator::builder().build();
-        let aws = emulator.sdk_config();
-        let kinesis = Client::new(&aws);
-        let create = kinesis.create_stream().stream_name(STREAM);
-        create.shard_count(shards).send().await.unwrap();
         let server = emulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let endpoint = Some(format!("http://{}", server.local_addr()));
+        let world = Self::at(emulator.sdk_config(), endpoint, "orders", shards, failover).await;
+        Self { _server: Some(server), ..world }
+    }
+
+    /// Creates `stream` where `aws` and `endpoint` lead.
+    pub(crate) async fn at(
+        aws: SdkConfig,
+        endpoint: Option<String>,
+        stream: &str,
+        shards: i32,
+        failover: &'static str,
+    ) -> Self {
+        let kinesis = Client::new(&aws);
+        let create = kinesis.create_stream().stream_name(stream);
+        create.shard_count(shards).send().await.unwrap();
         let world = Self {
             aws,
+            stream: stream.to_owned(),
             kinesis,
-            server,
+            endpoint,
+            _server: None,
             failover,
             folder: tempfile::tempdir().unwrap(),
             processes: Mutex::new(0),
@@ -55,12 +73,11 @@ impl World {
     /// Starts a process of `consume` on the stream; by enhanced fan-out where the environment has `KCL_FAN_OUT`.
     pub(crate) fn consume(&self, app: &str, id: &str) -> Process {
         let mut command = process::consume();
-        command.args(["--json", "--stream", STREAM, "--app", app, "--worker-id", id]).args([
-            "--endpoint-url",
-            &self.endpoint(),
-            "--failover",
-            self.failover,
-        ]);
+        command.args(["--json", "--stream", &self.stream, "--app", app, "--worker-id", id]);
+        command.args(["--failover", self.failover]);
+        if let Some(endpoint) = &self.endpoint {
+            command.args(["--endpoint-url", endpoint]);
+        }
         if process::by_fan_out() {
             command.arg("--fan-out");
         }
@@ -68,16 +85,20 @@ impl World {
     }
 
     /// Starts a process that writes lines like those of `consume --json`.
-    pub(crate) fn start(&self, id: &str, command: Command) -> Process {
+    pub(crate) fn start(&self, id: &str, mut command: Command) -> Process {
+        if self.endpoint.is_some() {
+            let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, "test"));
+            command.envs(keys).env("AWS_REGION", "us-east-1").env_remove("AWS_PROFILE");
+        }
         let mut processes = self.processes.lock().unwrap();
         let stdout = self.folder.path().join(format!("{:04}.jsonl", *processes));
         *processes += 1;
         Process::start(id, command, &stdout)
     }
 
-    /// Where Kinesis and DynamoDB are.
-    pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}", self.server.local_addr())
+    /// Where Kinesis and DynamoDB are, unless that is AWS.
+    pub(crate) fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
     }
 
     /// What all processes have written.
@@ -115,7 +136,7 @@ impl World {
 
     /// Puts one record under each of `keys` keys.
     pub(crate) async fn put(&self, keys: u32) {
-        let mut puts = OrderedPuts::new(self.kinesis.clone(), STREAM.parse().unwrap());
+        let mut puts = OrderedPuts::new(self.kinesis.clone(), self.stream.parse().unwrap());
         for key in 0..keys {
             puts.push(next(&self.put, key));
         }
@@ -127,10 +148,11 @@ impl World {
     /// Puts `per_second` records a second under `keys` keys, until it is stopped.
     pub(crate) fn produce(&self, keys: u32, per_second: u32) -> Producer {
         let (client, put) = (self.kinesis.clone(), self.put.clone());
+        let stream = self.stream.parse().unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            let mut puts = OrderedPuts::new(client, STREAM.parse().unwrap());
+            let mut puts = OrderedPuts::new(client, stream);
             let mut keys = (0..keys).cycle();
             let mut ticks = tokio::time::interval(Duration::from_millis(50));
             while !stopped.is_cancelled() {
@@ -155,7 +177,7 @@ impl World {
         let shards = self.open_shards().await;
         let shard = &shards[rng.usize(..shards.len())];
         let (start, end) = range(shard.hash_key_range().unwrap());
-        let split = self.kinesis.split_shard().stream_name(STREAM);
+        let split = self.kinesis.split_shard().stream_name(&self.stream);
         let split = split.shard_to_split(shard.shard_id());
         let middle = (start + (end - start) / 2 + 1).to_string();
         split.new_starting_hash_key(middle).send().await.unwrap();
@@ -169,15 +191,37 @@ impl World {
         shards.sort_by_key(|shard| range(shard.hash_key_range().unwrap()));
         let first = rng.usize(..shards.len() - 1);
         let (left, right) = (shards[first].shard_id(), shards[first + 1].shard_id());
-        let merge = self.kinesis.merge_shards().stream_name(STREAM);
+        let merge = self.kinesis.merge_shards().stream_name(&self.stream);
         let merge = merge.shard_to_merge(left).adjacent_shard_to_merge(right);
         merge.send().await.unwrap();
         println!("merged {left} and {right}");
         self.active().await;
     }
 
-    async fn open_shards(&self) -> Vec<Shard> {
-        let shards = self.kinesis.list_shards().stream_name(STREAM).send().await.unwrap();
+    /// Doubles or halves the shards, say.
+    pub(crate) async fn update_shard_count(&self, count: i32) {
+        let update = self.kinesis.update_shard_count().stream_name(&self.stream);
+        let update = update.target_shard_count(count).scaling_type(ScalingType::UniformScaling);
+        update.send().await.unwrap();
+        self.active().await;
+        assert_eq!(self.open_shards().await.len(), count as usize);
+    }
+
+    /// Puts `each` records under each of `keys` keys, all of them as user records of one aggregate.
+    pub(crate) async fn put_aggregate(&self, keys: u32, each: u32) {
+        let mut aggregator = Aggregator::new(1 << 20);
+        for key in (0..each).flat_map(|_| 0..keys) {
+            let Put { key, data, .. } = next(&self.put, key);
+            assert!(aggregator.push(&key, None, &data));
+        }
+        let aggregate = aggregator.finish().unwrap();
+        let put = self.kinesis.put_record().stream_name(&self.stream);
+        let put = put.partition_key(aggregate.partition_key).data(Blob::new(aggregate.data));
+        put.send().await.unwrap();
+    }
+
+    pub(crate) async fn open_shards(&self) -> Vec<Shard> {
+        let shards = self.kinesis.list_shards().stream_name(&self.stream).send().await.unwrap();
         let is_open = |shard: &Shard| {
             let numbers = shard.sequence_number_range().unwrap();
             numbers.ending_sequence_number().is_none()
@@ -187,7 +231,7 @@ impl World {
 
     async fn active(&self) {
         loop {
-            let describe = self.kinesis.describe_stream_summary().stream_name(STREAM);
+            let describe = self.kinesis.describe_stream_summary().stream_name(&self.stream);
             let summary = describe.send().await.unwrap().stream_description_summary.unwrap();
             if summary.stream_status == StreamStatus::Active {
                 return;
