@@ -4,6 +4,11 @@
 #   host.sh install            from PyPI and npm, into target/localstack; a minute
 #   host.sh run CMD [ARGS...]  starts LocalStack, runs CMD with AWS_ENDPOINT_URL set, and stops everything whatever happens
 #
+# and from within CMD:
+#
+#   host.sh pause|resume       SIGSTOP and SIGCONT to all of LocalStack
+#   host.sh restart            SIGKILL, and a new one: it has forgotten everything
+#
 # Needs Python 3.13 or newer with venv (LOCALSTACK_PYTHON, or on the PATH, or pyenv's), node, npm, curl, unshare and ip.
 # Exit code 3: something of that is missing, and it says what.
 set -euo pipefail
@@ -50,28 +55,41 @@ while [ \$# -gt 0 ]; do [ "\$1" = -port ] && port=\$2; shift; done
 exec env TMPDIR="$root/tmp" GATEWAY_PORT=\$port BIND_HOST=127.0.0.1 SERVICES=dynamodb "$root/venv-ministack/bin/ministack"
 SHIM
     chmod +x "$lib/java/21/bin/java"
+    : >"$root/installed"
 }
 
 run() {
     need unshare ip curl node
-    [[ -x $root/venv/bin/python ]] || missing "LocalStack; run '$0 install' first"
+    [[ -e $root/installed ]] || missing "LocalStack; run '$0 install' first"
     local map=()
     [[ $(id -u) == 0 ]] || map=(--map-root-user)
+    unshare "${map[@]}" --net --pid --fork --mount-proc true || missing "the right to make namespaces (unshare)"
     # Its servers listen on every address, and their children outlive it: both end with the namespaces.
     exec unshare "${map[@]}" --net --pid --fork --mount-proc --kill-child "$here/host.sh" inside "$@"
 }
 
-inside() {
-    root=$(cd "$root" && pwd)
-    ip link set lo up
+# LocalStack's process and all that it has started.
+processes() {
+    local pid
+    for pid in "$@"; do
+        echo "$pid"
+        # shellcheck disable=SC2046
+        processes $(cat /proc/"$pid"/task/*/children 2>/dev/null)
+    done
+}
+
+# Starts LocalStack in the background and waits until it is ready.
+serve() {
     # OVERRIDE_IN_DOCKER: in a container that is not its own it would write to /var/lib and /etc.
     env OVERRIDE_IN_DOCKER=0 XDG_CACHE_HOME="$root/cache" FILESYSTEM_ROOT="$root/fs" \
         GATEWAY_LISTEN=127.0.0.1:4566 LOCALSTACK_HOST=127.0.0.1:4566 DNS_ADDRESS=0 \
         SKIP_SSL_CERT_DOWNLOAD=1 DISABLE_EVENTS=1 SERVICES=kinesis,dynamodb EAGER_SERVICE_LOADING=1 \
         KINESIS_LATENCY="${KINESIS_LATENCY:-50}" KINESIS_SHARD_LIMIT=500 KINESIS_PERSISTENCE=0 \
         KINESIS_MOCK_VERSION="$kinesis" DYNAMODB_IN_MEMORY=1 LS_LOG=warn \
-        "$root/venv/bin/python" -m localstack.runtime.main >"$root/localstack.log" 2>&1 &
+        "$root/venv/bin/python" -m localstack.runtime.main >>"$root/localstack.log" 2>&1 &
     local server=$! begun=$SECONDS
+    disown # the shell need not tell that it was killed
+    echo $server >"$root/pid"
     until curl -fs http://127.0.0.1:4566/_localstack/init/ready 2>/dev/null | grep -q '"completed": true'; do
         if ! kill -0 $server 2>/dev/null || ((SECONDS - begun > 60)); then
             tail -20 "$root/localstack.log" >&2
@@ -81,11 +99,22 @@ inside() {
         sleep 0.1
     done
     echo "LocalStack $localstack is ready after $((SECONDS - begun)) s" >&2
-    export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+}
+
+signal() {
+    # shellcheck disable=SC2046
+    kill "-$1" $(processes "$(cat "$root/pid")")
+}
+
+inside() {
+    root=$(cd "$root" && pwd)
+    ip link set lo up
+    : >"$root/localstack.log"
+    serve
+    export LOCALSTACK_CONTROL=$here/host.sh AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
     local status=0
     "$@" || status=$?
-    kill $server 2>/dev/null || true
-    wait $server 2>/dev/null || true
+    signal TERM || true
     exit $status
 }
 
@@ -93,5 +122,11 @@ case ${1:-} in
     install) install ;;
     run) shift && run "$@" ;;
     inside) shift && inside "$@" ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    pause) signal STOP ;;
+    resume) signal CONT ;;
+    restart)
+        signal KILL
+        serve
+        ;;
+    *) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

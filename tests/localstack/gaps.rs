@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::error::ProvideErrorMetadata;
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::subscribe_to_shard::{
     SubscribeToShardError, SubscribeToShardOutput,
 };
@@ -48,7 +48,7 @@ impl Probe {
         let from = StartingPosition::builder().r#type(ShardIteratorType::TrimHorizon);
         let call = self.kinesis.subscribe_to_shard().consumer_arn(&self.consumer).shard_id(FIRST);
         let call = call.starting_position(from.build().unwrap());
-        call.send().await.map_err(|error| error.into_service_error())
+        call.send().await.map_err(SdkError::into_service_error)
     }
 }
 

@@ -119,7 +119,7 @@ impl Place {
     pub(crate) async fn stream(&self, shards: i32) -> World {
         let stream = {
             let made = &mut self.made.lock().unwrap().streams;
-            made.push(format!("{}-{}", self.name, made.len()));
+            made.push(format!("{}-stream-{}", self.name, made.len()));
             made.last().unwrap().clone()
         };
         let endpoint = self.endpoint.clone();
@@ -129,7 +129,7 @@ impl Place {
     /// The name of a new application, or only of its table.
     pub(crate) fn application(&self) -> String {
         let made = &mut self.made.lock().unwrap().tables;
-        made.push(format!("{}-{}", self.name, made.len()));
+        made.push(format!("{}-app-{}", self.name, made.len()));
         made.last().unwrap().clone()
     }
 
@@ -150,12 +150,11 @@ impl Place {
         let kinesis = aws_sdk_kinesis::Client::new(&self.aws);
         for name in streams {
             let delete = kinesis.delete_stream().stream_name(&name).enforce_consumer_deletion(true);
-            report(&name, delete.send().await.map_err(|error| error.into_service_error()));
+            report(&name, delete.send().await);
         }
         let dynamo = aws_sdk_dynamodb::Client::new(&self.aws);
         for name in tables {
-            let delete = dynamo.delete_table().table_name(&name).send().await;
-            report(&name, delete.map_err(|error| error.into_service_error()));
+            report(&name, dynamo.delete_table().table_name(&name).send().await);
         }
     }
 }

@@ -41,11 +41,12 @@ async fn a_split_and_a_merge(place: Arc<Place>, way: Way) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.merge(&mut rng).await;
     producer.stop().await;
-    log.drained(&place, &world, patience(&place, way, 2)).await;
+    let span = patience(&place, way, 2);
+    log.drained(&place, &world, span).await;
+    table::ended(&place, &app, 3, span).await;
     member.stop().await;
     let account = log.account(&world);
     assert_eq!((account.lost, account.duplicates), (0, 0), "{account:?}");
-    assert_eq!(table::ended(&place, &app).await, 3);
 }
 
 /// The same by UpdateShardCount, which splits and merges on its own account.
@@ -58,11 +59,12 @@ async fn the_shard_count_is_doubled_and_halved(place: Arc<Place>, way: Way) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.update_shard_count(2).await;
     producer.stop().await;
-    log.drained(&place, &world, patience(&place, way, 2)).await;
+    let span = patience(&place, way, 2);
+    log.drained(&place, &world, span).await;
+    table::ended(&place, &app, 4, span).await;
     member.stop().await;
     let account = log.account(&world);
     assert_eq!((account.lost, account.duplicates), (0, 0), "{account:?}");
-    assert!(table::ended(&place, &app).await >= 4);
 }
 
 /// So long the last child of so many generations may take on the emulator.

@@ -1,7 +1,7 @@
 //! The lease table, as the endpoint stores it.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -23,10 +23,18 @@ fn checkpoint(item: &Item) -> &str {
     item["checkpoint"].as_s().unwrap()
 }
 
-/// How many leases have ended.
-pub(crate) async fn ended(place: &Place, table: &str) -> usize {
-    let items = items(place, table).await;
-    items.iter().filter(|item| checkpoint(item) == "SHARD_END").count()
+/// Waits until so many leases have ended. `span` is how long the emulator may take.
+pub(crate) async fn ended(place: &Place, table: &str, leases: usize, span: Duration) {
+    let (begin, limit) = (Instant::now(), place.patience(span));
+    loop {
+        let items = items(place, table).await;
+        let ended = items.iter().filter(|item| checkpoint(item) == "SHARD_END").count();
+        if ended >= leases {
+            return;
+        }
+        assert!(begin.elapsed() < limit, "{ended} leases of {leases} ended within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Every conditional write, read and scan of a lease store, as on AWS.

@@ -95,6 +95,11 @@ impl Process {
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap()
     }
+
+    /// Where its log lies, also when it has ended.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.stderr.clone()
+    }
 }
 
 /// Whether the environment asks for workers that read by enhanced fan-out: `KCL_FAN_OUT`.
