@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// Records that the bare loop asks for at once
     #[arg(long, default_value_t = 10_000)]
     limit: i32,
+    /// The bare fan-out loop hands its events to another task
+    #[arg(long)]
+    ahead: bool,
     /// Seconds to run
     #[arg(long, default_value_t = 10)]
     seconds: u64,
@@ -65,7 +68,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Kind::Framework => framework(&config, &arguments, Polling::new(&config).unpaced()).await?,
         Kind::FanOut => {
             let source = FanOut::new(&config).consumer(&arguments.application);
-            framework(&config, &arguments, source).await?
+            let report = framework(&config, &arguments, source.clone()).await?;
+            source.deregister(STREAM).await?;
+            report
         }
         Kind::Base => base(&config).await?,
         Kind::Idle => idle(&config, &arguments).await?,
@@ -108,12 +113,12 @@ async fn bare_fan_out(
         }
     });
     let from = ShardIteratorType::TrimHorizon;
-    fan_out::read(&client, STREAM, &consumer, from, take, stop).await?;
+    fan_out::read(&client, STREAM, &consumer, from, take, arguments.ahead, stop).await?;
+    let cpu_seconds = process::cpu_seconds()? - before;
     assert_eq!(read.load(Ordering::Relaxed), records, "the bare loop missed records");
-    Ok(json!({
-        "cpu_seconds": process::cpu_seconds()? - before,
-        "bytes": bytes.load(Ordering::Relaxed),
-    }))
+    // A stream has room for 20 consumers, and there may be more rounds.
+    client.deregister_stream_consumer().consumer_arn(consumer).send().await?;
+    Ok(json!({ "cpu_seconds": cpu_seconds, "bytes": bytes.load(Ordering::Relaxed) }))
 }
 
 /// A GetRecords loop as one would write it by hand: a task for each shard, nothing else.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::{
-    ConsumerStatus, Record, ShardIteratorType, StartingPosition, SubscribeToShardEventStream,
+    ConsumerStatus, Record, ShardIteratorType, StartingPosition, SubscribeToShardEvent,
+    SubscribeToShardEventStream,
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
@@ -30,13 +32,15 @@ pub(crate) async fn register(client: &Client, stream: &str, name: &str) -> Resul
     }
 }
 
-/// Reads all shards of a stream from `from`, until `stop`.
+/// Reads all shards of a stream from `from`, until `stop`. With `ahead`, another task takes the events of a shard, while this
+/// one receives the next.
 pub(crate) async fn read(
     client: &Client,
     stream: &str,
     consumer: &str,
     from: ShardIteratorType,
     take: Take,
+    ahead: bool,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let shards = client.list_shards().stream_name(stream).send().await?;
@@ -45,6 +49,15 @@ pub(crate) async fn read(
         let (client, take, from) = (client.clone(), take.clone(), from.clone());
         let (consumer, shard) = (consumer.to_owned(), shard.shard_id().to_owned());
         loops.spawn(async move {
+            let (events_out, mut events_in) = mpsc::channel::<SubscribeToShardEvent>(1);
+            let task_takes = take.clone();
+            let _taker = ahead.then(|| {
+                tokio::spawn(async move {
+                    while let Some(event) = events_in.recv().await {
+                        task_takes(event.records());
+                    }
+                })
+            });
             let mut position = StartingPosition::builder().r#type(from).build()?;
             loop {
                 let subscribe = client.subscribe_to_shard().consumer_arn(&consumer);
@@ -54,11 +67,15 @@ pub(crate) async fn read(
                     let SubscribeToShardEventStream::SubscribeToShardEvent(event) = event else {
                         continue;
                     };
-                    take(event.records());
                     let after = StartingPosition::builder()
                         .r#type(ShardIteratorType::AfterSequenceNumber)
                         .sequence_number(event.continuation_sequence_number());
                     position = after.build()?;
+                    if ahead {
+                        events_out.send(event).await?;
+                    } else {
+                        take(event.records());
+                    }
                 }
             }
             #[expect(unreachable_code, reason = "the type of what the loop may fail with")]

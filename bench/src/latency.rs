@@ -70,8 +70,8 @@ pub(crate) async fn measure(arguments: Arguments) -> Result<(), Failure> {
             delays.note(zero, record.data().as_ref());
         }
     });
-    let bare =
-        fan_out::read(&client, STREAM, &consumer, ShardIteratorType::Latest, take, stop.clone());
+    let from = ShardIteratorType::Latest;
+    let bare = fan_out::read(&client, STREAM, &consumer, from, take, false, stop.clone());
 
     let delays = by_framework.clone();
     let told: Told = Arc::new(move |_, batch| {

@@ -24,13 +24,17 @@ pub(crate) struct Arguments {
     /// Read by enhanced fan-out, beside a bare SubscribeToShard loop
     #[arg(long)]
     fan_out: bool,
+    /// With --fan-out: the bare loop hands its events to another task, and receives the next one meanwhile
+    #[arg(long, requires = "fan_out")]
+    bare_ahead: bool,
     /// Fail when the framework costs more than this many percent on top
     #[arg(long)]
     require: Option<f64>,
 }
 
 pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { records, size, shards, rounds, bare_limit, fan_out, require } = *arguments;
+    let Arguments { records, size, shards, rounds, bare_limit, fan_out, bare_ahead, require } =
+        *arguments;
     let kinds = if fan_out { ["bare-fan-out", "fan-out"] } else { ["bare", "framework"] };
     let stream = [("--shards", shards as usize), ("--records", records), ("--size", size)];
     let stream: Vec<String> =
@@ -46,7 +50,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
             kinds.reverse();
         }
         for (kind, figures) in kinds {
-            let reply = client(&[
+            let mut client_arguments = vec![
                 kind.to_owned(),
                 "--endpoint".to_owned(),
                 server.endpoint.clone(),
@@ -56,7 +60,9 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
                 format!("round-{round}"),
                 "--limit".to_owned(),
                 bare_limit.to_string(),
-            ])?;
+            ];
+            client_arguments.extend(bare_ahead.then(|| "--ahead".to_owned()));
+            let reply = client(&client_arguments)?;
             let cpu = reply["cpu_seconds"].as_f64().ok_or("no figure")? / gigabytes;
             println!("round {round} {kind:>12}: {cpu:.3} CPU-s/GB");
             figures.push(cpu);
