@@ -10,12 +10,14 @@
 #   host.sh restart            SIGKILL, and a new one: it has forgotten everything
 #
 # Needs Python 3.13 or newer with venv (LOCALSTACK_PYTHON, or on the PATH, or pyenv's), node, npm, curl, unshare and ip.
+# LOCALSTACK_DYNAMODB=dynamodb-local installs DynamoDB Local instead of the free MiniStack: it needs Java 17, and its licence an
+# AWS account. LOCALSTACK_ROOT is where all of it goes.
 # Exit code 3: something of that is missing, and it says what.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${LOCALSTACK_ROOT:-$here/../target/localstack}
 # The newest runtime that is open and asks for no token; what it runs as Kinesis and as DynamoDB.
-localstack=2026.3.0 kinesis=0.5.2 ministack=1.5.33
+localstack=2026.3.0 kinesis=0.5.2 ministack=1.5.33 dynamodb_local=amplify-dynamodb-simulator@2.9.30
 
 missing() { echo "missing: $*" >&2; exit 3; }
 need() { for command in "$@"; do command -v "$command" >/dev/null || missing "$command"; done; }
@@ -32,6 +34,33 @@ python() {
     return 1
 }
 
+# LocalStack starts `java -jar DynamoDBLocal.jar -port N`; what stands in for java here starts something else on that port.
+install_ministack() {
+    "$python" -m venv "$root/venv-ministack"
+    "$root/venv-ministack/bin/pip" install -q "ministack==$ministack"
+    : >"$lib/dynamodb-local/2/DynamoDBLocal.jar"
+    cat >"$lib/java/21/bin/java" <<SHIM
+#!/bin/sh
+while [ \$# -gt 0 ]; do [ "\$1" = -port ] && port=\$2; shift; done
+exec env TMPDIR="$root/tmp" GATEWAY_PORT=\$port BIND_HOST=127.0.0.1 SERVICES=dynamodb "$root/venv-ministack/bin/ministack"
+SHIM
+}
+
+# AWS's own package brings it. The agent that LocalStack adds is for tables with many indexes, and nowhere to be had.
+install_dynamodb_local() {
+    need java
+    npm pack --silent --pack-destination "$root/tmp" "$dynamodb_local" >/dev/null
+    tar xzf "$root"/tmp/amplify-dynamodb-simulator-*.tgz -C "$lib/dynamodb-local/2" --strip-components=2 package/emulator
+    cat >"$lib/java/21/bin/java" <<SHIM
+#!/bin/sh
+for argument; do
+    shift
+    case "\$argument" in -javaagent:*) ;; *) set -- "\$@" "\$argument" ;; esac
+done
+exec "$(readlink -f "$(command -v java)")" "\$@"
+SHIM
+}
+
 install() {
     local python lib
     python=$(python) || missing "Python 3.13 or newer with venv; LOCALSTACK_PYTHON names one"
@@ -45,15 +74,11 @@ install() {
     "$root/venv/bin/pip" install -q -c "$root/pins.txt" "localstack-core[runtime]==$localstack"
     # Where LocalStack's own installer would put it.
     npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$lib/kinesis-local/$kinesis" "kinesis-local@$kinesis"
-    # DynamoDB Local comes under Amazon's own licence; MiniStack is free, and answers on the port that LocalStack chose.
-    "$python" -m venv "$root/venv-ministack"
-    "$root/venv-ministack/bin/pip" install -q "ministack==$ministack"
-    : >"$lib/dynamodb-local/2/DynamoDBLocal.jar"
-    cat >"$lib/java/21/bin/java" <<SHIM
-#!/bin/sh
-while [ \$# -gt 0 ]; do [ "\$1" = -port ] && port=\$2; shift; done
-exec env TMPDIR="$root/tmp" GATEWAY_PORT=\$port BIND_HOST=127.0.0.1 SERVICES=dynamodb "$root/venv-ministack/bin/ministack"
-SHIM
+    case ${LOCALSTACK_DYNAMODB:-ministack} in
+        ministack) install_ministack ;;
+        dynamodb-local) install_dynamodb_local ;;
+        *) missing "a DynamoDB that is called $LOCALSTACK_DYNAMODB" ;;
+    esac
     chmod +x "$lib/java/21/bin/java"
     : >"$root/installed"
 }
@@ -128,5 +153,5 @@ case ${1:-} in
         signal KILL
         serve
         ;;
-    *) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    *) sed -n '2,16s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The end-to-end suites on LocalStack without Docker: installs it once, starts it, tests, stops it. Two minutes to build, one to
-# install, four to test. Exit code 3: something is missing here, and it says what.
+# install, two to test. Exit code 3: something is missing here, and it says what. Settings: host.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-[[ -e target/localstack/installed ]] || bash localstack/host.sh install || {
+root=${LOCALSTACK_ROOT:-target/localstack}
+[[ -e $root/installed ]] || bash localstack/host.sh install || {
     echo "missing: LocalStack could not be installed" >&2
     exit 3
 }
@@ -15,11 +16,10 @@ suites() {
     RUST_BACKTRACE=0 cargo test --quiet --offline --locked --test localstack --features localstack -- --nocapture "$@"
 }
 export -f suites
-mkdir -p target/localstack
 bash localstack/host.sh run bash -ec '
     suites --test-threads 4
     suites --test-threads 1 --ignored outages::
-' 2>&1 | tee target/localstack/suites.log
+' 2>&1 | tee "$root/suites.log"
 echo
 echo "expected differences met:"
-grep -ohE '(EXPECTED DIFFERENCE|GAP CLOSED) .*' target/localstack/suites.log | sort -u
+grep -ohE '(EXPECTED DIFFERENCE|GAP CLOSED) .*' "$root/suites.log" | sort -u
