@@ -9,6 +9,7 @@ use aws_sdk_kinesis::types::{
     SubscribeToShardEventStream,
 };
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
@@ -44,19 +45,18 @@ pub(crate) async fn read(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let shards = client.list_shards().stream_name(stream).send().await?;
-    let mut loops = tokio::task::JoinSet::new();
+    let mut loops = JoinSet::new();
     for shard in shards.shards() {
         let (client, take, from) = (client.clone(), take.clone(), from.clone());
         let (consumer, shard) = (consumer.to_owned(), shard.shard_id().to_owned());
         loops.spawn(async move {
             let (events_out, mut events_in) = mpsc::channel::<SubscribeToShardEvent>(1);
             let task_takes = take.clone();
-            let _taker = ahead.then(|| {
-                tokio::spawn(async move {
-                    while let Some(event) = events_in.recv().await {
-                        task_takes(event.records());
-                    }
-                })
+            let mut taker = JoinSet::new();
+            taker.spawn(async move {
+                while let Some(event) = events_in.recv().await {
+                    task_takes(event.records());
+                }
             });
             let mut position = StartingPosition::builder().r#type(from).build()?;
             loop {

@@ -213,7 +213,12 @@ impl<'a> Board<'a> {
             }
             let held = me.held.contains(&lease.key);
             if !held && !is_startable(view, me.waiting, lease) {
-                board.blocked += usize::from(!lease.has_ended());
+                // What comes was read by its owner: its parents had ended, whatever this view knows of them by now.
+                let asked = me.asked.get(&lease.key).is_some_and(|deadline| now < *deadline);
+                let comes = usize::from(asked && !lease.has_ended());
+                board.startable += comes;
+                board.coming += comes;
+                board.blocked += usize::from(!lease.has_ended()) - comes;
                 continue;
             }
             board.startable += 1;

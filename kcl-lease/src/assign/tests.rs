@@ -207,7 +207,7 @@ fn plan_later(leases: &str, held: &str, asked: &str, max: Option<u32>, later: Du
         held: &held,
         shunned: &none,
         heirs: &none,
-        waiting: &none,
+        waiting: &[key("waiting")].into(),
         asked: &asked,
         patience: SCAN,
         max_leases: max.and_then(NonZeroU32::new),
@@ -237,6 +237,8 @@ fn what_is_asked_for() {
         ("what has come is taken", "a:x+ b:x+ c:x+>me d:me", "", "c", "+d"),
         ("a difference of one moves nothing", "a:x+ b:x+ c:me", "c", "", ""),
         ("nor one that is on its way to nothing", "a:x+ b:x+>y c:me", "c", "", ""),
+        ("its parents in doubt (seed 51007447)", "a:x+ b:x+ waiting:y+>me", "", "waiting", ""),
+        ("until it is late", "a:x+ b:x+ waiting:y+>me", "", "waiting!", "?b"),
         ("free ones instead", "a:x+ b:x+ c:x+>me d:-", "", "c", "+d"),
     ];
     for (what, leases, held, asked, expected) in table {
