@@ -42,7 +42,7 @@ struct Args {
     wire: bool,
     /// Lets the workers of every seed read in this way, instead of the one that the seed has drawn.
     #[arg(long)]
-    reading: Option<Way>,
+    reading: Option<Reading>,
     /// Runs one seed at a time, says each before it runs, and stops at the first that fails: for programs. The last line is
     /// `failed seed=17 after=18 by=S1,S6` or `held seeds=1000`.
     #[arg(long)]
@@ -59,26 +59,6 @@ struct Args {
     /// How many shorter schedules of a failing seed to try.
     #[arg(long, default_value_t = 300)]
     shrink: usize,
-}
-
-/// `--reading`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Way {
-    Polling,
-    FanOut,
-    Auto,
-    Mixed,
-}
-
-impl From<Way> for Reading {
-    fn from(way: Way) -> Self {
-        match way {
-            Way::Polling => Self::Polling,
-            Way::FanOut => Self::FanOut,
-            Way::Auto => Self::Auto,
-            Way::Mixed => Self::Mixed,
-        }
-    }
 }
 
 fn main() -> ExitCode {
@@ -108,7 +88,7 @@ impl Args {
     fn schedule(&self, seed: u64) -> Schedule {
         let schedule = Schedule::draw(seed);
         match self.reading {
-            Some(way) => schedule.with(|settings| settings.reading = way.into()),
+            Some(way) => schedule.with(|settings| settings.reading = way),
             None => schedule,
         }
     }
@@ -220,7 +200,7 @@ fn report(args: &Args, run: &Run) {
     }
     let whole = args.acts.is_none() && args.without.is_empty();
     let shrink = || shrink(args.tier(), args.schedule(run.seed), args.shrink);
-    let shrunk = if whole { shrink() } else { None };
+    let shrunk = whole.then(shrink).flatten();
     let Some(Shrunk { cut, run: shortest, tries }) = shrunk else {
         print!("{}", run.history.render(Some(args.tail)));
         return;

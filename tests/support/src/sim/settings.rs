@@ -52,7 +52,7 @@ pub enum Checkpoints {
 }
 
 /// How workers read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Reading {
     /// By polling.
     #[default]
