@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::java::Java;
+use crate::loopback::process::Process;
+use crate::loopback::world::World;
 use crate::now_ms;
-use crate::process::Process;
 use crate::report::{Limits, Row};
 use crate::watch::{self, Sample, Watch};
-use crate::world::World;
 
 /// The application, and its table.
 pub(crate) const APP: &str = "orders-app";

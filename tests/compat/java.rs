@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::process;
+use crate::loopback::process;
 
 /// The built program: what follows `java` on the command line.
 pub(crate) struct Java {

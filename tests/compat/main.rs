@@ -8,29 +8,20 @@
     reason = "the test stands outside of the library: it has a clock and tasks of its own"
 )]
 
-#[path = "../loopback/account.rs"]
-#[allow(dead_code, reason = "shared: each test uses a part")]
-mod account;
 mod fleet;
 mod java;
-#[path = "../../examples/support/ordered_puts.rs"]
-mod ordered_puts;
-#[path = "../loopback/process.rs"]
-#[allow(dead_code, reason = "shared: each test uses a part")]
-mod process;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 mod report;
 mod watch;
-#[path = "../loopback/world.rs"]
-#[allow(dead_code, reason = "shared: each test uses a part")]
-mod world;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fleet::Fleet;
 use java::Java;
+use loopback::world::World;
 use report::Limits;
 use watch::Sample;
-use world::World;
 
 const FAILOVER: Duration = Duration::from_secs(10);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::account::Deliveries;
+use crate::loopback::account::Deliveries;
 
 /// What a step may take.
 #[derive(Debug, Clone, Copy)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::TURN;
-use crate::process::{Process, Signal};
-use crate::world::World;
+use crate::loopback::process::{Process, Signal};
+use crate::loopback::world::World;
 
 const ACTIONS: u32 = 100;
 const WORKERS: usize = 8;

@@ -10,25 +10,15 @@
 )]
 
 mod actions;
-
-#[path = "../loopback/account.rs"]
-#[allow(dead_code, reason = "shared: each test uses a part")]
-mod account;
-#[path = "../../examples/support/ordered_puts.rs"]
-mod ordered_puts;
-#[path = "../loopback/process.rs"]
-#[allow(dead_code, reason = "shared: each test uses a part")]
-mod process;
-#[path = "../loopback/world.rs"]
-#[allow(dead_code, reason = "shared: each test uses a part")]
-mod world;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 
 use std::time::{Duration, Instant};
 
-use account::Deliveries;
-use process::Process;
+use loopback::account::{self, Deliveries};
+use loopback::process::Process;
+use loopback::world::World;
 use tokio::sync::Mutex;
-use world::World;
 
 /// The tests take turns: each wants the machine for itself.
 static TURN: Mutex<()> = Mutex::const_new(());

@@ -14,8 +14,8 @@ use aws_sdk_kinesis::types::{
 };
 
 use crate::differences::Difference;
+use crate::loopback::world::World;
 use crate::place::{Place, on_endpoint};
-use crate::world::World;
 
 const FIRST: &str = "shardId-000000000000";
 

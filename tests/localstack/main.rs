@@ -15,23 +15,14 @@
     reason = "the test stands outside of the library: it has a clock and tasks of its own"
 )]
 
-#[path = "../loopback/account.rs"]
-#[allow(dead_code, reason = "shared: each test uses a part")]
-mod account;
 mod differences;
 mod fleets;
 mod gaps;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 mod member;
-#[path = "../../examples/support/ordered_puts.rs"]
-mod ordered_puts;
 mod outages;
 mod place;
-#[path = "../loopback/process.rs"]
-#[allow(dead_code, reason = "shared: each test uses a part")]
-mod process;
 mod reading;
 mod reshards;
 mod table;
-#[path = "../loopback/world.rs"]
-#[allow(dead_code, reason = "shared: each test uses a part")]
-mod world;

@@ -15,9 +15,9 @@ use kcl_lease::DynamoLeases;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::account::{Account, Deliveries, Delivery};
+use crate::loopback::account::{Account, Deliveries, Delivery};
+use crate::loopback::world::World;
 use crate::place::{FAILOVER, Place};
-use crate::world::World;
 
 /// How a worker reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,6 @@ pub(crate) struct Log(Arc<Mutex<Vec<Entry>>>);
 
 #[derive(Debug, Clone)]
 struct Entry {
-    worker: usize,
     stream: String,
     delivery: Delivery,
 }
@@ -67,7 +66,7 @@ impl RecordProcessor for Recorder {
             let (sequence, number) = (record.sequence_number().as_str(), number.parse().unwrap());
             let shard = shard.shard_id().as_str();
             let delivery = Delivery::new(self.worker, shard, sequence, key, number, now);
-            log.push(Entry { worker: self.worker, stream: stream.to_owned(), delivery });
+            log.push(Entry { stream: stream.to_owned(), delivery });
         }
         Ok(())
     }
@@ -89,9 +88,9 @@ impl Log {
         Deliveries::new(ours.map(|entry| entry.delivery.clone()).collect())
     }
 
-    /// How many records the worker `id` got so far.
+    /// How many records a worker got so far.
     pub(crate) fn taken_by(&self, worker: usize) -> usize {
-        self.0.lock().unwrap().iter().filter(|entry| entry.worker == worker).count()
+        self.0.lock().unwrap().iter().filter(|entry| entry.delivery.process == worker).count()
     }
 
     /// The numbers of each key that were delivered.

@@ -2,15 +2,14 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::panic;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
-use kcl_emulator::{Emulator, Server};
+use kcl_emulator::Server;
 
-use crate::world::World;
+use crate::loopback::world::{World, emulator};
 
 /// How long a silent worker keeps its leases.
 pub(crate) const FAILOVER: Duration = Duration::from_secs(4);
@@ -93,10 +92,8 @@ impl Place {
         let target = Target::asked();
         let (aws, endpoint, server) = match target {
             Target::Emulator => {
-                let emulator = Emulator::builder().build();
-                let server = emulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-                let endpoint = format!("http://{}", server.local_addr());
-                (emulator.sdk_config(), Some(endpoint), Some(server))
+                let (aws, endpoint, server) = emulator().await;
+                (aws, Some(endpoint), Some(server))
             }
             Target::LocalStack => {
                 let endpoint = std::env::var("AWS_ENDPOINT_URL").expect(

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// A record as `consume --json` writes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
-    process: usize,
+    pub(crate) process: usize,
     shard: String,
     sequence: SequenceNumber,
     key: String,

@@ -17,9 +17,9 @@ use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::account::Deliveries;
-use crate::ordered_puts::{OrderedPuts, Put};
-use crate::process::{self, Process};
+use super::account::Deliveries;
+use super::ordered_puts::{OrderedPuts, Put};
+use super::process::{self, Process};
 
 pub(crate) struct World {
     pub(crate) aws: SdkConfig,
@@ -37,10 +37,8 @@ pub(crate) struct World {
 impl World {
     /// Behind the loopback server of an emulator of its own.
     pub(crate) async fn new(shards: i32, failover: &'static str) -> Self {
-        let emulator = Emulator::builder().build();
-        let server = emulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let endpoint = Some(format!("http://{}", server.local_addr()));
-        let world = Self::at(emulator.sdk_config(), endpoint, "orders", shards, failover).await;
+        let (aws, endpoint, server) = emulator().await;
+        let world = Self::at(aws, Some(endpoint), "orders", shards, failover).await;
         Self { _server: Some(server), ..world }
     }
 
@@ -220,7 +218,7 @@ impl World {
         put.send().await.unwrap();
     }
 
-    pub(crate) async fn open_shards(&self) -> Vec<Shard> {
+    async fn open_shards(&self) -> Vec<Shard> {
         let shards = self.kinesis.list_shards().stream_name(&self.stream).send().await.unwrap();
         let is_open = |shard: &Shard| {
             let numbers = shard.sequence_number_range().unwrap();
@@ -239,6 +237,14 @@ impl World {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// A new emulator: its configuration, and where its server listens for as long as it is kept.
+pub(crate) async fn emulator() -> (SdkConfig, String, Server) {
+    let emulator = Emulator::builder().build();
+    let server = emulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let endpoint = format!("http://{}", server.local_addr());
+    (emulator.sdk_config(), endpoint, server)
 }
 
 /// The next record of a key: `key-7:12`.
