@@ -131,5 +131,8 @@ pub(super) async fn read_ahead(
         if last {
             return;
         }
+        // The consumer goes first, on this thread: it finds the reply in the caches, and a quick processor has given its
+        // memory back before the next one is decoded.
+        tokio::task::yield_now().await;
     }
 }
