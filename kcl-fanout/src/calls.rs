@@ -68,7 +68,7 @@ pub(crate) async fn subscribe(
         }
         () = open.clock.sleep(ANSWER_LIMIT) => {
             admission.leave_connection();
-            let reason = "no answer: more shards than the connection carries, see FanOut::from_clients, or a dead connection";
+            let reason = "no answer: more shards than the connection carries, see FanOut::shards_per_connection, or a dead connection";
             Err(ApiError::new(OPERATION, ApiErrorKind::Unavailable, reason))
         }
     }

@@ -38,6 +38,7 @@
 mod auto;
 mod calls;
 mod choice;
+mod connections;
 mod gate;
 mod line;
 mod machine;

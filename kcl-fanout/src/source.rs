@@ -9,6 +9,7 @@ use kcl_core::kinesis::{ApiError, ApiErrorKind, KinesisApi, SdkKinesis, seam};
 use kcl_core::retrieval::{Lookups, OpenShard, Polling, RecordSource, ShardReader};
 
 use crate::choice::Rules;
+use crate::connections::{Connections, Make, SHARDS_EACH};
 use crate::reader::Reader;
 use crate::registry::{Asker, Choice, NoConsumer, Registry};
 use crate::switch::{Switch, Ways};
@@ -17,7 +18,8 @@ use crate::switch::{Switch, Ways};
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct FanOut {
-    clients: Vec<Client>,
+    make: Make,
+    shards_each: usize,
 }
 
 /// Enhanced fan-out with `SubscribeToShard`: 2 MiB a second of each shard for this consumer alone, pushed as it comes.
@@ -47,37 +49,40 @@ pub struct FanOut {
 #[must_use]
 pub struct FanOutSource {
     api: Arc<dyn KinesisApi>,
-    reads: Vec<Arc<Client>>,
     registry: Arc<Registry>,
+    connections: Arc<Connections>,
     lookups: Arc<Lookups>,
 }
 
 impl FanOut {
-    /// Fan-out with a client made from `config`. On AWS it must speak HTTP/2, as the default of `aws-config` does.
+    /// Fan-out with clients made from `config`. On AWS they must speak HTTP/2, as the default of `aws-config` does.
     pub fn new(config: &SdkConfig) -> Self {
         Self::from_client(Client::new(config))
     }
 
-    /// Fan-out with a client that is configured already.
+    /// Fan-out with a client that is configured already, and more like it.
     pub fn from_client(client: Client) -> Self {
-        Self { clients: vec![client] }
+        Self::from_clients(move || client.clone())
     }
 
-    /// Fan-out over several clients, between which the shards are spread evenly; the first one also serves all other calls.
+    /// Fan-out with a client of `make` for each [hundred shards](Self::shards_per_connection), made when they are read, and one
+    /// for all other calls.
     ///
-    /// A client of the SDK keeps one HTTP/2 connection to Kinesis, and a connection carries only so many streams at once as the
-    /// server allows: what is beyond waits without a word, until a reader says after 10 s that there is no answer, and has a
-    /// new connection made. So a worker that reads more than a hundred shards needs more connections: a client for each
-    /// hundred, every one with an HTTP client of its own (`aws_smithy_http_client::Builder`), because clients that share one
-    /// share its connection. Shards on one connection also share its window; fewer on each means that they wait less for one
-    /// another.
+    /// This is for a configuration that has an HTTP client of its own: clients that share one share its connection, so `make`
+    /// gives each client another (`aws_smithy_http_client::Builder`). Clients without one are given their own by the SDK, and
+    /// [`new`](Self::new) and [`from_client`](Self::from_client) do.
+    pub fn from_clients(make: impl Fn() -> Client + Send + Sync + 'static) -> Self {
+        Self { make: Make::new(make), shards_each: SHARDS_EACH }
+    }
+
+    /// How many shards are read over one HTTP/2 connection; at least one. Default 100.
     ///
-    /// # Panics
-    /// Without a client.
-    pub fn from_clients(clients: impl IntoIterator<Item = Client>) -> Self {
-        let clients: Vec<Client> = clients.into_iter().collect();
-        assert!(!clients.is_empty(), "a fan-out source needs a client");
-        Self { clients }
+    /// A connection carries so many streams at once as the server allows. What is beyond waits without a word, until a reader
+    /// has had no answer for 10 s and has a new connection made. Shards on one connection also share its window: with
+    /// fewer on each they wait less for one another.
+    pub fn shards_per_connection(mut self, shards: usize) -> Self {
+        self.shards_each = shards.max(1);
+        self
     }
 
     /// Reads as the consumer of this name: 1 to 128 characters of `a-z`, `A-Z`, `0-9`, `_`, `.`, `-`. It is found, or
@@ -102,11 +107,13 @@ impl FanOut {
     }
 
     fn source(self, choice: Choice) -> FanOutSource {
-        let api = Arc::new(SdkKinesis::from_client(self.clients[0].clone()));
-        let registry = Arc::new(Registry::new(seam::clients(&self.clients[0]).control, choice));
-        let reads = self.clients.iter().map(|client| Arc::new(seam::clients(client).reads));
-        let reads = reads.collect();
-        FanOutSource { api, reads, registry, lookups: Arc::default() }
+        let client = self.make.client();
+        FanOutSource {
+            api: Arc::new(SdkKinesis::from_client(client.clone())),
+            registry: Arc::new(Registry::new(seam::clients(&client).control, choice)),
+            connections: Arc::new(Connections::new(self.make, self.shards_each)),
+            lookups: Arc::default(),
+        }
     }
 }
 
@@ -148,10 +155,8 @@ impl FanOutSource {
 
     /// A reader by subscriptions alone.
     pub(crate) fn subscribe(&self, shard: OpenShard) -> Box<dyn ShardReader> {
-        // The one with the fewest readers: each of them holds it.
-        let client = self.reads.iter().min_by_key(|client| Arc::strong_count(client));
         Box::new(Reader::new(
-            client.unwrap_or(&self.reads[0]).clone(),
+            self.connections.lend(),
             self.registry.clone(),
             self.api.clone(),
             self.lookups.clone(),

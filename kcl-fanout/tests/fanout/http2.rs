@@ -1,6 +1,7 @@
 //! Many shards over HTTP/2 with TLS, as on AWS, in real time.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,21 +22,28 @@ use crate::bench::{Bench, CONSUMER, collect_until, fault, numbers, shard_id};
 /// Streams that the server allows on a connection.
 const STREAMS: u32 = 40;
 
-/// A client with a connection of its own.
-fn client(bench: &Bench, server: &Server) -> Client {
-    client_at(bench, server, server.local_addr())
+/// Clients with a connection of their own each.
+fn clients(
+    bench: &Bench,
+    server: &Server,
+    address: SocketAddr,
+) -> impl Fn() -> Client + Send + Sync + 'static {
+    let certificate = server.certificate().unwrap_or_default().to_owned();
+    let config = bench.emulator.sdk_config();
+    move || {
+        let trust = TrustStore::empty().with_pem_certificate(certificate.clone());
+        let context = TlsContext::builder().with_trust_store(trust).build();
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(context.expect("a context"))
+            .build_https();
+        let config = config.clone().into_builder().http_client(http);
+        Client::new(&config.endpoint_url(format!("https://{address}")).build())
+    }
 }
 
-fn client_at(bench: &Bench, server: &Server, address: SocketAddr) -> Client {
-    let certificate = server.certificate().unwrap_or_default().to_owned();
-    let trust = TrustStore::empty().with_pem_certificate(certificate);
-    let context = TlsContext::builder().with_trust_store(trust).build();
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(context.expect("a context"))
-        .build_https();
-    let config = bench.emulator.sdk_config().into_builder().http_client(http);
-    Client::new(&config.endpoint_url(format!("https://{address}")).build())
+fn client(bench: &Bench, server: &Server) -> Client {
+    clients(bench, server, server.local_addr())()
 }
 
 /// D4: as many connections as it takes, and every shard delivers, within a budget for a handful of replies.
@@ -43,14 +51,18 @@ fn client_at(bench: &Bench, server: &Server, address: SocketAddr) -> Client {
 async fn d4_shards_are_spread_over_connections() {
     let shards: usize =
         std::env::var("KCL_SHARDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
-    let connections = (shards + 1).div_ceil(STREAMS as usize - 5);
     let mut bench = Bench::new(i32::try_from(shards).unwrap_or(i32::MAX)).await;
     bench.budget = ByteBudget::new(MAX_REPLY_BYTES);
     let options = ServerOptions::default().tls().max_concurrent_streams(STREAMS);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let server = bench.emulator.serve_with(address, options).await.expect("a server");
-    let clients: Vec<Client> = (0..connections).map(|_| client(&bench, &server)).collect();
-    let source = FanOut::from_clients(clients).consumer(CONSUMER);
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (made, make) = (connections.clone(), clients(&bench, &server, server.local_addr()));
+    let fan_out = FanOut::from_clients(move || {
+        made.fetch_add(1, Ordering::Relaxed);
+        make()
+    });
+    let source = fan_out.shards_per_connection(STREAMS as usize).consumer(CONSUMER);
     let count = shards * 3;
     bench.put(0..count, 100).await;
     let mut readers: Vec<_> = (0..shards)
@@ -72,6 +84,8 @@ async fn d4_shards_are_spread_over_connections() {
     read.sort_unstable();
     assert_eq!(read, Vec::from_iter(0..count));
     assert_eq!(bench.live_subscriptions(), shards);
+    let others = 1; // the calls that are not subscriptions
+    assert_eq!(connections.load(Ordering::Relaxed), shards.div_ceil(STREAMS as usize) + others);
     assert_eq!(bench.sum(READ_FAILURES) + bench.sum(SUBSCRIPTIONS_BROKEN), 0.0);
     assert_eq!(bench.requests("SubscribeToShard"), shards as u64);
     drop(readers);
@@ -147,7 +161,7 @@ async fn b7_a_half_open_connection_is_left() {
     let server = bench.emulator.serve_with(address, ServerOptions::default().tls()).await;
     let server = server.expect("a server");
     let proxy = Proxy::before(server.local_addr()).await;
-    let client = client_at(&bench, &server, proxy.address);
+    let client = clients(&bench, &server, proxy.address)();
     let source = FanOut::from_client(client).consumer(CONSUMER);
     bench.put(0..30, 10).await;
     let readers =
