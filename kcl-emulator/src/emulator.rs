@@ -299,6 +299,7 @@ pub struct Builder {
     limits: Limits,
     clock: Option<EmulatorClock>,
     push_delay: Duration,
+    event_records: usize,
 }
 
 impl Builder {
@@ -326,11 +327,19 @@ impl Builder {
         self
     }
 
+    /// The most records of one event of a subscription; at least one. Default: 10,000.
+    pub fn event_records(mut self, most: usize) -> Self {
+        self.event_records = most;
+        self
+    }
+
     /// An emulator without streams and tables.
     #[must_use]
     pub fn build(self) -> Emulator {
-        let Self { seed, limits, clock, push_delay } = self;
-        let kinesis = Kinesis::new(ACCOUNT, REGION, limits, seed).with_push_delay(push_delay);
+        let Self { seed, limits, clock, push_delay, event_records } = self;
+        let kinesis = Kinesis::new(ACCOUNT, REGION, limits, seed)
+            .with_push_delay(push_delay)
+            .with_event_records(event_records);
         let clock = clock.unwrap_or_default();
         let shared = Shared {
             clock,
@@ -347,7 +356,13 @@ impl Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { seed: 0, limits: Limits::aws(), clock: None, push_delay: Duration::ZERO }
+        Self {
+            seed: 0,
+            limits: Limits::aws(),
+            clock: None,
+            push_delay: Duration::ZERO,
+            event_records: 10_000,
+        }
     }
 }
 

@@ -123,6 +123,7 @@ pub struct Kinesis {
     transitions: BTreeSet<(Time, String)>,
     consumer_transition: Duration,
     push_delay: Duration,
+    event_records: usize,
     subscriptions: Subscriptions,
     generations: u64,
 }
@@ -145,6 +146,7 @@ impl Kinesis {
             transitions: BTreeSet::new(),
             consumer_transition: CONSUMER_TRANSITION,
             push_delay: Duration::ZERO,
+            event_records: 10_000,
             subscriptions: Subscriptions::default(),
             generations: 0,
         }
@@ -169,6 +171,13 @@ impl Kinesis {
     #[must_use]
     pub fn with_push_delay(mut self, delay: Duration) -> Self {
         self.push_delay = delay;
+        self
+    }
+
+    /// The most records of one event of a subscription; at least one. Default: 10,000.
+    #[must_use]
+    pub fn with_event_records(mut self, most: usize) -> Self {
+        self.event_records = most.max(1);
         self
     }
 

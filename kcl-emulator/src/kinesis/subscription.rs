@@ -24,7 +24,6 @@ const LIFE: Duration = Duration::from_secs(300);
 /// Something is sent at least this often.
 const SILENCE: Duration = Duration::from_secs(5);
 const BYTES_PER_SECOND: u64 = 2 << 20;
-const MAX_RECORDS: usize = 10_000;
 /// Data and keys in one event, unless one record alone is larger.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -161,7 +160,7 @@ impl Kinesis {
     }
 
     fn live(&mut self, now: Time, subscription: &mut Subscription) -> Result<Step, Error> {
-        let Self { streams, account, limits, rng, push_delay, .. } = self;
+        let Self { streams, account, limits, rng, push_delay, event_records, .. } = self;
         let Subscription { stream: name, shard: number, index, .. } = subscription;
         let (number, index) = (*number, *index);
         let stream = target::serving(streams, name, account)?;
@@ -184,7 +183,7 @@ impl Kinesis {
         let mut ask_at = heartbeat.min(subscription.ends_at).min(until.unwrap_or(heartbeat));
         let throttled = limits.subscriptions && !subscription.bytes.has_any(now);
         let visible = shard.arrived_by(index, now.minus(*push_delay).millis());
-        let limit = if throttled { 0 } else { visible.min(MAX_RECORDS) };
+        let limit = if throttled { 0 } else { visible.min(*event_records) };
         let slice = shard.page(index, limit, MAX_BYTES);
         let count = slice.records.len();
         if throttled {

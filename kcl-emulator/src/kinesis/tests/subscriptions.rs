@@ -228,6 +228,20 @@ fn a_record_is_pushed_after_the_delay() {
 }
 
 #[test]
+fn an_event_has_no_more_records_than_it_may() {
+    let kinesis = Kinesis::new("123456789012", "eu-west-1", Limits::none(), 1);
+    let mut rig = Rig::empty(kinesis.with_event_records(2));
+    rig.ok("CreateStream", json!({"StreamName": "s", "ShardCount": 1}));
+    let arn = rig.consumer("c");
+    for text in ["a", "b", "c"] {
+        rig.put(text);
+    }
+    let id = rig.open(&arn, 0, json!({"Type": "TRIM_HORIZON"}));
+    assert_eq!(texts(&rig.event(id)), ["a", "b"]);
+    assert_eq!(texts(&rig.event(id)), ["c"]);
+}
+
+#[test]
 fn a_subscription_made_in_cbor_is_answered_in_cbor() {
     use ciborium::value::Value as Cbor;
     let (mut rig, arn) = rig(1);

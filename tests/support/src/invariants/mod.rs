@@ -11,6 +11,7 @@ use kcl_core::{Position, ShardId};
 
 use crate::sim::history::{Event, History, What};
 
+mod l10_read_on;
 mod l1_crash;
 mod l2_no_leader;
 mod l3_children;
@@ -89,7 +90,7 @@ impl fmt::Display for Violation {
 
 type Check = fn(&History) -> Vec<Violation>;
 
-const ALL: [Check; 37] = [
+const ALL: [Check; 38] = [
     s1_no_gap::check,
     s2_own_work::check,
     s3_monotone::check,
@@ -126,6 +127,7 @@ const ALL: [Check; 37] = [
     l7_hole::check,
     l8_clean_stop::check,
     l9_cleaned::check,
+    l10_read_on::check,
     wire_sound::check,
 ];
 

@@ -183,6 +183,7 @@ impl World {
             .limits(Limits::aws())
             .clock(EmulatorClock::starting_at(base))
             .push_delay(PUSH_DELAY)
+            .event_records(schedule.settings.page as usize)
             .build();
         let terms = Terms {
             timing,

@@ -40,6 +40,10 @@ impl Schedule {
             3 | 4 => Reading::Mixed,
             _ => Reading::Polling,
         };
+        let deploys = if self.settings.reading == Reading::Polling { 12 } else { 4 };
+        if rng.u32(0..deploys) == 0 && !self.settings.limited {
+            self.trials.push(Trial::Deploy);
+        }
         self.acts.sort_by_key(|(at, _)| *at);
     }
 
@@ -104,6 +108,7 @@ mod tests {
             count(&|schedule| acts(schedule, |act| matches!(act, Act::StopRefused { .. }))),
             count(&|schedule| schedule.trials.contains(&Trial::Flood)),
             count(&|schedule| schedule.trials.contains(&Trial::Absence)),
+            count(&|schedule| schedule.trials.contains(&Trial::Deploy)),
             count(&|schedule| acts(schedule, |act| matches!(act, Act::Unread { .. }))),
             count(&|schedule| schedule.settings.reading == Reading::FanOut),
             count(&|schedule| schedule.settings.reading == Reading::Auto),

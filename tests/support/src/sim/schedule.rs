@@ -93,6 +93,8 @@ pub enum Trial {
     DeleteLease,
     /// A worker is asked to stop (L8).
     Stop,
+    /// All workers are asked to stop, one after another, and each is replaced (L10).
+    Deploy,
     /// In an application of several streams: a worker leaves the stream, and comes back (L8).
     Leave,
     /// Large records gather while nobody reads; then one worker with slow processors reads them (S16).

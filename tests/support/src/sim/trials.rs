@@ -1,4 +1,4 @@
-//! What is tried in calm weather, one thing at a time. How long it may take is the invariants' matter (`l1` to `l8`); here each
+//! What is tried in calm weather, one thing at a time. How long it may take is the invariants' matter (`l1` to `l10`); here each
 //! trial gets the time that it needs at the most.
 
 use std::time::Duration;
@@ -30,6 +30,10 @@ const FLOOD_PUTS: u32 = 40;
 
 /// More than a fifth of the records that a shard has when it is read again.
 const REREAD: u32 = 600;
+
+/// From one worker of a deploy to the next, and how soon another is there for it.
+const DEPLOY_STEP: Duration = Duration::from_millis(1500);
+const DEPLOY_PAUSE: Duration = Duration::from_millis(500);
 
 /// So long a worker leaves a stream.
 const AWAY: Duration = Duration::from_secs(9);
@@ -106,6 +110,13 @@ pub(super) async fn carry_out(cast: &mut Cast, trial: Trial, pick: u32) {
         Trial::Stop => {
             let _ = crew.stop(pick, NEVER, false);
             Duration::from_secs(9)
+        }
+        Trial::Deploy => {
+            for pick in (0u32..).take(up) {
+                let _ = cast.crew.stop(pick, DEPLOY_PAUSE, false);
+                cast.pass(DEPLOY_STEP, PUTS).await;
+            }
+            Duration::from_secs(12)
         }
         Trial::Leave => {
             crew.unread(pick, AWAY);
