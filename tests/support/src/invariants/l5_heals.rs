@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::{Violation, left_after, reading, trials, undone};
+use super::{Violation, left_after, reading, rereading, trials, undone};
 use crate::sim::history::{History, What};
-use crate::sim::schedule::Trial;
+use crate::sim::schedule::{Checkpoints, Trial};
 
 /// After an outage: the longest backoff of 5 s, the calls that follow, and what has gathered.
 const AFTER_OUTAGE: Duration = Duration::from_secs(8);
@@ -37,7 +37,12 @@ fn heals(history: &History) -> Vec<Violation> {
         return Vec::new();
     };
     let before = history.events.iter().take_while(|event| !matches!(event.what, What::Healed));
-    let longest = history.terms.heal_bound + reading(before, history.terms.page);
+    let reading = match history.terms.checkpoint {
+        Checkpoints::Automatic => reading(before, history.terms.page),
+        // They may be old.
+        Checkpoints::Manual => rereading(before, history.terms.page),
+    };
+    let longest = history.terms.heal_bound + reading;
     let bound = longest.as_secs();
     match history.first(|what| matches!(what, What::Drained)) {
         Some(drained) if drained - healed <= longest => Vec::new(),
@@ -74,5 +79,19 @@ mod tests {
         let mut late = made().then(What::Healed).then(What::Drained).history;
         late.events[1].at = Duration::from_secs(10_000);
         assert_eq!(check(&late).len(), 1);
+    }
+
+    #[test]
+    fn what_is_done_and_not_durable_may_be_read_again() {
+        let done = made().taken(ANA).put(&[1, 2, 3]).done(ANA, &[1, 2, 3]).then(What::Healed);
+        let mut history = done.then(What::Drained).history;
+        history.terms.page = 1;
+        let (healed, drained) = (history.events[7].at, history.events.len() - 1);
+        history.events[drained].at = healed + history.terms.heal_bound + Duration::from_millis(600);
+        assert_eq!(check(&history).len(), 1);
+        history.terms.checkpoint = Checkpoints::Manual;
+        assert_eq!(check(&history), []);
+        history.events[drained].at += Duration::from_millis(1);
+        assert_eq!(check(&history).len(), 1);
     }
 }

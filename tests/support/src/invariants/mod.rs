@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kcl_core::{Position, ShardId};
+use kcl_lease::Lease;
 
 use crate::sim::history::{Event, History, What};
 
@@ -180,6 +181,32 @@ fn reading<'a>(events: impl Iterator<Item = &'a Event>, page: u32) -> Duration {
             _ => {}
         }
     }
+    calls(waiting, page)
+}
+
+/// The same if everything is read from its durable checkpoint on, as when every worker starts anew.
+fn rereading<'a>(events: impl Iterator<Item = &'a Event>, page: u32) -> Duration {
+    let (mut put, mut leases) = (Vec::new(), BTreeMap::new());
+    for event in events {
+        let Some(shard) = &event.shard else { continue };
+        match &event.what {
+            What::Put(seen) => put.push((shard, &seen.position)),
+            What::Wrote(write) => {
+                leases.insert(shard, write.after.as_ref());
+            }
+            _ => {}
+        }
+    }
+    put.retain(|(shard, position)| {
+        leases.get(shard).copied().flatten().is_none_or(|lease: &Lease| lease.position < **position)
+    });
+    calls(put, page)
+}
+
+fn calls<'a>(
+    waiting: impl IntoIterator<Item = (&'a ShardId, &'a Position)>,
+    page: u32,
+) -> Duration {
     let mut backlogs: BTreeMap<_, u32> = BTreeMap::new();
     for (shard, _) in waiting {
         *backlogs.entry(shard).or_default() += 1;

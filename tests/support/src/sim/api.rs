@@ -147,8 +147,7 @@ impl KinesisApi for SimKinesis {
         }
         let page = self.world.emulator.with_kinesis(|kinesis, now| {
             let page = kinesis.get_records(now, &iterator.0, limit as usize);
-            page.map_err(|error| failed(OPERATION, &error))
-                .and_then(|page| convert(&page, &self.gauges))
+            page.map_err(|error| failed(OPERATION, &error)).and_then(|page| convert(&page))
         });
         let mut page = page?;
         if let (Some(shard), Some(next)) = (shard.clone(), &page.next) {
@@ -229,12 +228,12 @@ fn read_shard(shard: &Value) -> Option<Shard> {
     })
 }
 
-fn convert(page: &kinesis::Page<'_>, gauges: &Gauges) -> Result<RecordsPage, ApiError> {
+fn convert(page: &kinesis::Page<'_>) -> Result<RecordsPage, ApiError> {
     let record = |record: &kinesis::Record| {
         Some(RawRecord {
             sequence_number: record.sequence_number().to_string().parse().ok()?,
             partition_key: record.partition_key().to_owned().into(),
-            data: gauges.hold(record.data()),
+            data: record.data().into(),
             approximate_arrival: arrival(record.arrival_millis()),
         })
     };

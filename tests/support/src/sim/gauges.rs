@@ -68,9 +68,9 @@ impl Gauges {
     }
 
     /// A payload that is counted for as long as anybody holds it.
-    pub(crate) fn hold(&self, data: Vec<u8>) -> Bytes {
+    pub(crate) fn hold(&self, data: Bytes) -> Bytes {
         if data.len() < LARGE {
-            return Bytes::from(data);
+            return data;
         }
         let held = self.held.fetch_add(data.len(), Ordering::SeqCst) + data.len();
         if held > self.most_held.fetch_max(held, Ordering::SeqCst) {
@@ -81,7 +81,7 @@ impl Gauges {
 }
 
 struct Held {
-    data: Vec<u8>,
+    data: Bytes,
     held: Arc<AtomicUsize>,
 }
 

@@ -42,7 +42,7 @@ impl Schedule {
         };
         let deploys = if self.settings.reading == Reading::Polling { 12 } else { 4 };
         if rng.u32(0..deploys) == 0 && !self.settings.limited {
-            self.trials.push(Trial::Deploy);
+            self.trials.insert(0, Trial::Deploy); // a flood leaves slow processors behind
         }
         self.acts.sort_by_key(|(at, _)| *at);
     }

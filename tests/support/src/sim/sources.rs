@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use kcl_core::kinesis::KinesisApi;
-use kcl_core::retrieval::{OpenShard, Polling, RecordSource, ShardReader};
+use kcl_core::retrieval::{Fetched, OpenShard, Polling, ReadError, RecordSource, ShardReader};
 use kcl_fanout::{Auto, FanOut};
 
 use super::World;
@@ -42,7 +43,8 @@ pub(super) fn source(
         Reading::FanOut => Arc::new(fan_out()),
         Reading::Auto => Arc::new(restless(Auto::new(polling, fan_out()))),
     };
-    if at_wire { source } else { Arc::new(AtPort { api, source }) }
+    let api = if at_wire { source.api() } else { api };
+    Arc::new(Counted { api, source, gauges: gauges.clone() })
 }
 
 /// Changes at the least cause, so that a run sees it change.
@@ -51,19 +53,38 @@ fn restless(auto: Auto) -> Auto {
     auto.failing_limit(Duration::from_secs(6)).retry_after(Duration::from_secs(10))
 }
 
-/// Reads as its source does, and calls for everything else through the port.
+/// Reads as its source does, and counts what it holds of large payloads. Calls for everything else go through the port at their tier.
 #[derive(Debug)]
-struct AtPort {
+struct Counted {
     api: Arc<dyn KinesisApi>,
     source: Arc<dyn RecordSource>,
+    gauges: Arc<Gauges>,
 }
 
-impl RecordSource for AtPort {
+struct CountedReader {
+    reader: Box<dyn ShardReader>,
+    gauges: Arc<Gauges>,
+}
+
+impl RecordSource for Counted {
     fn api(&self) -> Arc<dyn KinesisApi> {
         self.api.clone()
     }
 
     fn open(&self, shard: OpenShard) -> Box<dyn ShardReader> {
-        self.source.open(shard)
+        Box::new(CountedReader { reader: self.source.open(shard), gauges: self.gauges.clone() })
+    }
+}
+
+#[async_trait]
+impl ShardReader for CountedReader {
+    async fn next(&mut self) -> Result<Fetched, ReadError> {
+        let mut fetched = self.reader.next().await?;
+        if let Fetched::Records { records, .. } = &mut fetched {
+            for record in records {
+                record.data = self.gauges.hold(std::mem::take(&mut record.data));
+            }
+        }
+        Ok(fetched)
     }
 }
