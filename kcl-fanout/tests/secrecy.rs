@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use bench::{Bench, custom, exception, fault, next};
 
 #[path = "fanout/bench.rs"]
-#[expect(dead_code, reason = "helpers of the other suite too")]
+#[expect(dead_code, unused_imports, reason = "helpers of the other suite too")]
 mod bench;
 
 const SECRET: &str = "canary-7c1e";

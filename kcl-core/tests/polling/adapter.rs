@@ -7,7 +7,7 @@ use kcl_core::retrieval::RecordSource;
 use kcl_core::{ShardId, StartingPosition, Stream, StreamAddress};
 use kcl_emulator::Fault;
 
-use crate::bench::{Bench, STREAM, custom, fault, shard_id, split};
+use crate::bench::{Bench, STREAM, custom, fault, shard_id};
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_is_who_it_says_by_name_and_arn() {
@@ -49,10 +49,10 @@ async fn a_listing_has_all_pages_once_and_begins_again_when_its_token_expires() 
 async fn filters_choose_the_shards() {
     let bench = Bench::new(1).await;
     bench.pass(60).await;
-    split(&bench, 0).await;
+    bench.split(0).await;
     let middle = bench.clock.wall();
     bench.pass(60).await;
-    split(&bench, 1).await;
+    bench.split(1).await;
     let table = [
         (ShardFilter::All, vec![0, 1, 2, 3, 4]),
         (ShardFilter::AtLatest, vec![2, 3, 4]),

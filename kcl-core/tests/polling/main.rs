@@ -2,4 +2,5 @@
 
 mod adapter;
 mod bench;
+mod one_stream;
 mod reading;

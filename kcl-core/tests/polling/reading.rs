@@ -7,9 +7,7 @@ use kcl_core::metrics::{ITERATORS_EXPIRED, READS_THROTTLED, RECORDS_LOST};
 use kcl_core::retrieval::{Fetched, ReadError};
 use kcl_emulator::{Fault, Rule};
 
-use crate::bench::{
-    Bench, STREAM, create, custom, next, read, read_to_end, reads_only, shard_id, split,
-};
+use crate::bench::{Bench, STREAM, create, custom, next, read, read_to_end, reads_only, shard_id};
 
 #[tokio::test(start_paused = true)]
 async fn every_starting_position() {
@@ -63,7 +61,7 @@ async fn a_pause_of_six_minutes_expires_the_iterator_and_nothing_else() {
 async fn a_split_and_a_merge_in_the_middle_lose_nothing() {
     let bench = Bench::new(1).await;
     bench.put(0..50, 0).await;
-    split(&bench, 0).await;
+    bench.split(0).await;
     bench.put(50..100, 0).await;
     let merge = bench.client.merge_shards().stream_name(STREAM);
     let merge = merge.shard_to_merge(shard_id(1).as_str());

@@ -9,8 +9,7 @@ use kcl_emulator::{Fault, Rule};
 use kcl_fanout::Auto;
 
 use crate::bench::{
-    Bench, collect_until, custom, fault, is_silent, next, numbers, read, read_to_end, split,
-    subscriptions_only,
+    Bench, collect_until, custom, fault, is_silent, next, numbers, read, read_to_end, reads_only,
 };
 
 const S: Duration = Duration::from_secs(1);
@@ -67,7 +66,7 @@ async fn a_crowded_shard_is_read_by_fan_out() {
 #[tokio::test(start_paused = true)]
 async fn a_backlog_is_read_by_fan_out_unless_the_processor_is_slow() {
     for (slow, changes) in [(Duration::ZERO, 1.0), (S * 4, 0.0)] {
-        let bench = Bench::with(1, subscriptions_only()).await;
+        let bench = Bench::with(1, reads_only()).await;
         bench.put(0..60, 900_000).await;
         bench.pass(60).await;
         let mut reader = bench.auto(|auto| auto.patience(S * 5));
@@ -138,7 +137,7 @@ async fn an_end_that_subscriptions_do_not_bring_is_polled() {
         bench.fault(fault(Fault::CutStream { events: 0 }));
         bench.pass(20).await; // given up: nobody asks
         bench.put(before..10, 0).await;
-        split(&bench, 0).await;
+        bench.split(0).await;
         let (rest, children) = read_to_end(&mut reader).await;
         all.extend(rest);
         assert_eq!((all, children.len()), (Vec::from_iter(0..10), 2));

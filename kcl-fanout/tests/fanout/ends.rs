@@ -10,14 +10,14 @@ use kcl_emulator::{Emulator, Fault, Rule};
 
 use crate::bench::{
     Bench, STREAM, create, custom, exception, fault, is_silent, next, numbers, read, read_to_end,
-    shard_id, split,
+    shard_id,
 };
 
 #[tokio::test(start_paused = true)]
 async fn a_split_and_a_merge_end_their_parents_with_all_children() {
     let bench = Bench::new(1).await;
     bench.put(0..50, 0).await;
-    split(&bench, 0).await;
+    bench.split(0).await;
     bench.put(50..100, 0).await;
     let merge = bench.client.merge_shards().stream_name(STREAM);
     let merge = merge.shard_to_merge(shard_id(1).as_str());
@@ -55,7 +55,7 @@ async fn l3_a_live_subscription_hears_of_the_split() {
     assert_eq!(read(&mut reader, 3).await, [0, 1, 2]);
     let split = async {
         bench.pass(33).await;
-        split(&bench, 0).await;
+        bench.split(0).await;
         bench.clock.now()
     };
     let ended = async {
@@ -75,7 +75,7 @@ async fn a17_an_end_that_is_cut_comes_again() {
         for events in 0..3 {
             let bench = Bench::new(1).await;
             bench.put(0..3, 0).await;
-            split(&bench, 0).await;
+            bench.split(0).await;
             bench.pass(seed).await;
             bench.fault(fault(Fault::CutStream { events }).first(3));
             let mut reader = bench.open(0, StartingPosition::TrimHorizon);
@@ -91,7 +91,7 @@ async fn a17_an_end_that_is_cut_at_any_byte_comes_again() {
     for at in (100..1800).step_by(11) {
         let bench = Bench::new(1).await;
         bench.put(0..3, 0).await;
-        split(&bench, 0).await;
+        bench.split(0).await;
         bench.fault(fault(Fault::CutBody { at }).nth(1));
         let mut reader = bench.open(0, StartingPosition::TrimHorizon);
         let (read, children) = read_to_end(&mut reader).await;
@@ -154,7 +154,7 @@ async fn an_expired_shard_ends_with_its_children() {
     bench.put(0..3, 0).await;
     let mut reader = bench.open(0, StartingPosition::TrimHorizon);
     assert_eq!(read(&mut reader, 3).await, [0, 1, 2]);
-    split(&bench, 0).await;
+    bench.split(0).await;
     bench.pass(49 * 3600).await;
     let fetched = next(&mut reader).await.unwrap();
     let Fetched::ShardEnd { children } = fetched else { panic!("{:?}", numbers(fetched)) };

@@ -7,7 +7,7 @@ use kcl_core::metrics::{SUBSCRIPTIONS_CONTESTED, SUBSCRIPTIONS_SILENT, SUBSCRIPT
 use kcl_core::retrieval::{ByteBudget, Fetched, MAX_REPLY_BYTES, RecordSource};
 use kcl_core::{RawRecord, StartingPosition};
 
-use crate::bench::{Bench, is_silent, next, numbers, read, subscriptions_only};
+use crate::bench::{Bench, is_silent, next, numbers, read, reads_only};
 
 /// B9, D4: a processor that takes nothing for ten seconds costs the connection nothing more; the reader goes on exactly
 /// after what it returned.
@@ -56,7 +56,7 @@ async fn a_reader_leaves_no_task_and_no_subscription_behind() {
 #[tokio::test(start_paused = true)]
 async fn s16_a_small_budget_holds_for_many_shards() {
     const SHARDS: usize = 16;
-    let mut bench = Bench::with(16, subscriptions_only()).await;
+    let mut bench = Bench::with(16, reads_only()).await;
     bench.budget = ByteBudget::new(MAX_REPLY_BYTES);
     bench.put(0..240, 250_000).await;
     let mut readers: Vec<_> =

@@ -9,7 +9,7 @@ use kcl_core::metrics::{
 };
 use kcl_core::retrieval::Fetched;
 
-use crate::bench::{Bench, fault, is_silent, next, numbers, read, subscriptions_only};
+use crate::bench::{Bench, fault, is_silent, next, numbers, read, reads_only};
 use kcl_emulator::Fault;
 
 #[tokio::test(start_paused = true)]
@@ -119,7 +119,7 @@ async fn a_record_is_pushed() {
 /// 30 MB at 2 MiB a second, never throttled.
 #[tokio::test(start_paused = true)]
 async fn a_backlog_comes_as_fast_as_aws_gives_it() {
-    let bench = Bench::with(1, subscriptions_only()).await;
+    let bench = Bench::with(1, reads_only()).await;
     bench.put(0..120, 250_000).await;
     let begin = bench.clock.now();
     let mut reader = bench.open(0, StartingPosition::TrimHorizon);
