@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::start::Done;
 use crate::aggregation::{self, Caps, Unpacked};
 use crate::metrics::{self, ShardMetrics};
-use crate::retrieval::{BudgetPermit, ByteBudget, Fetched, ReadError, ShardReader};
+use crate::retrieval::{BudgetPermit, Fetched, ReadError};
 use crate::{Batch, ChildShard, RawRecord};
 
 /// A batch is closed as soon as it has this many user records, so that a reply full of aggregates is not unpacked at once.
@@ -101,38 +100,5 @@ impl Intake {
             self.reply = None;
         }
         batch
-    }
-}
-
-/// Keeps one reply ready ahead of the processor, until the shard ends or `stop` fires.
-pub(super) async fn read_ahead(
-    mut reader: Box<dyn ShardReader>,
-    replies: mpsc::Sender<Sent>,
-    budget: ByteBudget,
-    metrics: ShardMetrics,
-    stop: CancellationToken,
-) {
-    loop {
-        // The slot is taken first: while the processor is slow, nothing is fetched.
-        let slot = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            slot = replies.reserve() => slot,
-        };
-        let Ok(slot) = slot else { return };
-        let reply = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            reply = reader.next() => reply,
-        };
-        metrics.record_worker(metrics::BUDGET_BYTES_USED, budget.used() as f64);
-        let last = !matches!(reply, Ok(Fetched::Records { .. }));
-        slot.send(Box::new(reply));
-        if last {
-            return;
-        }
-        // The consumer goes first, on this thread: it finds the reply in the caches, and a quick processor has given its
-        // memory back before the next one is decoded.
-        tokio::task::yield_now().await;
     }
 }

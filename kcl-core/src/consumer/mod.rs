@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ShardReader ──Fetched──> (one slot) ──> Intake: de-aggregate, filter ──Batch──> Task ──> RecordProcessor
-//!   own task, under a byte permit                                                  │ └─> Checkpointer ─> lease
+//!   driven by Ahead, under a byte permit                                           │ └─> Checkpointer ─> lease
 //!                                                              events │ ^ commands
 //!                                                                     v │
 //!                                                                   Machine (pure)
@@ -11,6 +11,7 @@
 //! The machine decides, the task does. The consumer never asks who owns the lease; before each call it looks whether its
 //! grant is still good, and it stops when the grant is revoked.
 
+mod ahead;
 mod calls;
 mod intake;
 mod machine;

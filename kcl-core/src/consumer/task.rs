@@ -1,14 +1,16 @@
 //! Does what the machine decides.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
+use super::ahead::Ahead;
 use super::calls::{Called, Limits, guarded};
-use super::intake::{Intake, Taken, read_ahead};
+use super::intake::{Intake, Taken};
 use super::machine::{Command, Event, Machine, Outcome};
 use super::start::Start;
 use crate::chain::chain;
@@ -47,10 +49,10 @@ pub(crate) struct Consumer {
     stop: CancellationToken,
     processor: Box<dyn ErasedProcessor>,
     context: ShardContext,
+    ahead: Ahead,
     intake: Intake,
     hand: Hand,
     flush: Flush,
-    _reading: DropGuard,
 }
 
 /// What the machine's commands are about.
@@ -110,13 +112,12 @@ impl Consumer {
             metrics: metrics.clone(),
             health: HealthReport::default(),
         });
-        let reading = CancellationToken::new();
-        let (budget, figures) = (settings.budget.clone(), metrics.clone());
-        settings.tasks.spawn(read_ahead(reader, sender, budget, figures, reading.clone()));
+        let ahead = Ahead::new(reader, sender, settings.budget.clone(), metrics.clone());
         let checkpointer = Checkpointer::new(grant.position.clone(), grant.lease.clone());
         Some(Self {
             machine: Machine::new(settings.failure),
             rng,
+            ahead,
             intake: Intake::new(replies, start.done, metrics.clone()),
             metrics,
             stop,
@@ -137,7 +138,6 @@ impl Consumer {
                 running: Arc::new(AtomicBool::new(false)),
             },
             settings,
-            _reading: reading.drop_guard(),
         })
     }
 
@@ -167,11 +167,12 @@ impl Consumer {
     async fn fetch(&mut self) -> Event {
         self.hand.batch = None; // its bytes go back to the budget before the wait
         let lease = self.context.lease.clone();
+        let next = pin!(self.intake.next());
         let taken = tokio::select! {
             biased;
             () = lease.lost().cancelled() => return Event::Lost,
             () = stopped(&self.stop, &*lease) => return Event::Stop,
-            taken = self.intake.next() => taken,
+            taken = self.ahead.beside(next) => taken,
         };
         match taken {
             Some(Taken::Batch(batch)) => {
@@ -254,11 +255,23 @@ impl Consumer {
                 None => return Event::Done,
             },
             Call::End => self.processor.shard_ended(&mut self.context),
-            Call::Shutdown => self.processor.shutdown_requested(&mut self.context),
+            Call::Shutdown => {
+                self.ahead.stop();
+                self.processor.shutdown_requested(&mut self.context)
+            }
+        };
+        let running = guarded(running, operation, limits, clock, &self.metrics);
+        let running = async {
+            match call {
+                Call::Process => {
+                    self.ahead.during(pin!(running), clock, &self.settings.tasks).await
+                }
+                Call::Initialize | Call::End | Call::Shutdown => running.await,
+            }
         };
         let called = tokio::select! {
             biased;
-            called = guarded(running, operation, limits, clock, &self.metrics) => called,
+            called = running => called,
             () = async { lease.lost().cancelled().await; clock.sleep(grace).await } => return Event::Lost,
         };
         if lease.lost().is_cancelled() {
@@ -291,6 +304,7 @@ impl Consumer {
     }
 
     async fn release(&mut self, reason: Release) -> Event {
+        self.ahead.stop();
         self.hand.batch = None;
         // A worker that stops leaves its shards to whoever is there: who asked may not be any more.
         let hands_over = !self.stop.is_cancelled() && self.context.lease.wanted().is_cancelled();
@@ -314,6 +328,7 @@ impl Consumer {
     }
 
     async fn notify_lost(&mut self) -> Event {
+        self.ahead.stop();
         let limits = Limits {
             warn_after: self.settings.warn_after,
             time_limit: Some(self.settings.lost_grace),
