@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// The bare fan-out loop hands its events to another task
     #[arg(long)]
     ahead: bool,
+    /// The processor waits for something in each call
+    #[arg(long)]
+    awaits: bool,
     /// Seconds to run
     #[arg(long, default_value_t = 10)]
     seconds: u64,
@@ -167,6 +170,7 @@ struct Counter {
     read: Arc<AtomicU64>,
     bytes: Arc<AtomicU64>,
     records: u64,
+    awaits: bool,
     stop: CancellationToken,
 }
 
@@ -178,6 +182,9 @@ impl RecordProcessor for Counter {
         batch: Batch,
         _: &mut ShardContext,
     ) -> Result<(), Self::Error> {
+        if self.awaits {
+            tokio::task::yield_now().await;
+        }
         for record in &batch {
             self.bytes.fetch_add(record.data().len() as u64, Ordering::Relaxed);
         }
@@ -199,6 +206,7 @@ async fn framework(
         read: Arc::default(),
         bytes: Arc::default(),
         records: arguments.records,
+        awaits: arguments.awaits,
         stop: CancellationToken::new(),
     };
     let processor = counter.clone();

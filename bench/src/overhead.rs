@@ -27,14 +27,26 @@ pub(crate) struct Arguments {
     /// With --fan-out: the bare loop hands its events to another task, and receives the next one meanwhile
     #[arg(long, requires = "fan_out")]
     bare_ahead: bool,
+    /// The framework's processor waits for something in each call, so that its reader has a task of its own
+    #[arg(long)]
+    awaits: bool,
     /// Fail when the framework costs more than this many percent on top
     #[arg(long)]
     require: Option<f64>,
 }
 
 pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { records, size, shards, rounds, bare_limit, fan_out, bare_ahead, require } =
-        *arguments;
+    let Arguments {
+        records,
+        size,
+        shards,
+        rounds,
+        bare_limit,
+        fan_out,
+        bare_ahead,
+        awaits,
+        require,
+    } = *arguments;
     let kinds = if fan_out { ["bare-fan-out", "fan-out"] } else { ["bare", "framework"] };
     let stream = [("--shards", shards as usize), ("--records", records), ("--size", size)];
     let stream: Vec<String> =
@@ -62,6 +74,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
                 bare_limit.to_string(),
             ];
             client_arguments.extend(bare_ahead.then(|| "--ahead".to_owned()));
+            client_arguments.extend(awaits.then(|| "--awaits".to_owned()));
             let reply = client(&client_arguments)?;
             let cpu = reply["cpu_seconds"].as_f64().ok_or("no figure")? / gigabytes;
             println!("round {round} {kind:>12}: {cpu:.3} CPU-s/GB");

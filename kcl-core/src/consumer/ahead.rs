@@ -10,10 +10,12 @@
 //! ADR 0022 says why.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -43,7 +45,9 @@ impl Ahead {
         budget: ByteBudget,
         metrics: ShardMetrics,
     ) -> Self {
-        Self::Beside(Box::pin(read_ahead(reader, replies, budget, metrics)))
+        let reading = AssertUnwindSafe(read_ahead(reader, replies, budget, metrics));
+        // A reader that panics has stopped, wherever it runs.
+        Self::Beside(Box::pin(reading.catch_unwind().map(drop)))
     }
 
     /// Waits for `work`, which is to take what is read.

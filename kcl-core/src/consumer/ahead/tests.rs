@@ -8,13 +8,17 @@ use super::*;
 use crate::metrics::NoMetrics;
 use crate::retrieval::ReadError;
 
-/// Ends its shard at once, and counts how often it was asked.
-struct Reader(Arc<AtomicUsize>);
+/// Ends its shard at once, or panics, and counts how often it was asked.
+struct Reader {
+    asked: Arc<AtomicUsize>,
+    panics: bool,
+}
 
 #[async_trait]
 impl ShardReader for Reader {
     async fn next(&mut self) -> Result<Fetched, ReadError> {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        assert!(!self.panics, "as it was told to");
         Ok(Fetched::ShardEnd { children: Vec::new() })
     }
 }
@@ -29,9 +33,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(false)
+    }
+
+    fn with(panics: bool) -> Self {
         let (sender, replies) = mpsc::channel(1);
         let asked = Arc::default();
-        let reader = Box::new(Reader(Arc::clone(&asked)));
+        let reader = Box::new(Reader { asked: Arc::clone(&asked), panics });
         let (stream, shard) = ("1:orders:1".parse().unwrap(), "shardId-0".parse().unwrap());
         let metrics = ShardMetrics::new(Arc::new(NoMetrics), stream, shard);
         let ahead = Ahead::new(reader, sender, ByteBudget::new(0), metrics);
@@ -77,6 +85,18 @@ async fn so_does_that_of_one_that_holds_its_thread() {
     bench.call(async { std::thread::sleep(QUICK * 2) }).await;
     assert!(matches!(bench.ahead, Ahead::Apart { .. }));
     assert!(bench.next().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_panics_has_stopped() {
+    for apart in [false, true] {
+        let mut bench = Bench::with(true);
+        if apart {
+            bench.ahead.part(&bench.tasks);
+        }
+        assert!(bench.next().await.is_none());
+        assert_eq!(bench.asked(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
