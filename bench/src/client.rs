@@ -43,9 +43,9 @@ pub(crate) struct Arguments {
     /// The bare fan-out loop hands its events to another task
     #[arg(long)]
     ahead: bool,
-    /// The processor waits for something in each call
+    /// Handling waits so many milliseconds for each batch or event; for 0, it yields
     #[arg(long)]
-    awaits: bool,
+    awaits: Option<u64>,
     /// Seconds to run
     #[arg(long, default_value_t = 10)]
     seconds: u64,
@@ -63,6 +63,12 @@ enum Kind {
     Base,
     Idle,
     Slow,
+}
+
+impl Arguments {
+    fn wait(&self) -> fan_out::Wait {
+        fan_out::Wait { millis: self.awaits }
+    }
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -117,7 +123,8 @@ async fn bare_fan_out(
         }
     });
     let from = ShardIteratorType::TrimHorizon;
-    fan_out::read(&client, STREAM, &consumer, from, take, arguments.ahead, stop).await?;
+    let handling = fan_out::Handling { ahead: arguments.ahead, wait: arguments.wait() };
+    fan_out::read(&client, STREAM, &consumer, from, take, handling, stop).await?;
     let cpu_seconds = process::cpu_seconds()?;
     assert_eq!(read.load(Ordering::Relaxed), records, "the bare loop missed records");
     // A stream has room for 20 consumers, and there may be more rounds.
@@ -170,7 +177,7 @@ struct Counter {
     read: Arc<AtomicU64>,
     bytes: Arc<AtomicU64>,
     records: u64,
-    awaits: bool,
+    wait: fan_out::Wait,
     stop: CancellationToken,
 }
 
@@ -182,9 +189,7 @@ impl RecordProcessor for Counter {
         batch: Batch,
         _: &mut ShardContext,
     ) -> Result<(), Self::Error> {
-        if self.awaits {
-            tokio::task::yield_now().await;
-        }
+        self.wait.over().await;
         for record in &batch {
             self.bytes.fetch_add(record.data().len() as u64, Ordering::Relaxed);
         }
@@ -206,7 +211,7 @@ async fn framework(
         read: Arc::default(),
         bytes: Arc::default(),
         records: arguments.records,
-        awaits: arguments.awaits,
+        wait: arguments.wait(),
         stop: CancellationToken::new(),
     };
     let processor = counter.clone();

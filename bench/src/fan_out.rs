@@ -17,6 +17,32 @@ use crate::Failure;
 /// What is done with the records of an event.
 pub(crate) type Take = Arc<dyn Fn(&[Record]) + Send + Sync>;
 
+/// How an event is handled.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Handling {
+    /// By another task, while this one receives the next.
+    pub(crate) ahead: bool,
+    /// What it waits for.
+    pub(crate) wait: Wait,
+}
+
+/// What the handling of some records waits for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wait {
+    /// `None`: nothing; 0: it yields.
+    pub(crate) millis: Option<u64>,
+}
+
+impl Wait {
+    pub(crate) async fn over(self) {
+        match self.millis {
+            Some(0) => tokio::task::yield_now().await,
+            Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+            None => {}
+        }
+    }
+}
+
 /// Registers a consumer and waits until it can be used.
 pub(crate) async fn register(client: &Client, stream: &str, name: &str) -> Result<String, Failure> {
     let described = client.describe_stream_summary().stream_name(stream).send().await?;
@@ -33,15 +59,14 @@ pub(crate) async fn register(client: &Client, stream: &str, name: &str) -> Resul
     }
 }
 
-/// Reads all shards of a stream from `from`, until `stop`. With `ahead`, another task takes the events of a shard, while this
-/// one receives the next.
+/// Reads all shards of a stream from `from`, until `stop`.
 pub(crate) async fn read(
     client: &Client,
     stream: &str,
     consumer: &str,
     from: ShardIteratorType,
     take: Take,
-    ahead: bool,
+    handling: Handling,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let shards = client.list_shards().stream_name(stream).send().await?;
@@ -55,6 +80,7 @@ pub(crate) async fn read(
             let mut taker = JoinSet::new();
             taker.spawn(async move {
                 while let Some(event) = events_in.recv().await {
+                    handling.wait.over().await;
                     task_takes(event.records());
                 }
             });
@@ -71,9 +97,10 @@ pub(crate) async fn read(
                         .r#type(ShardIteratorType::AfterSequenceNumber)
                         .sequence_number(event.continuation_sequence_number());
                     position = after.build()?;
-                    if ahead {
+                    if handling.ahead {
                         events_out.send(event).await?;
                     } else {
+                        handling.wait.over().await;
                         take(event.records());
                     }
                 }

@@ -71,7 +71,15 @@ pub(crate) async fn measure(arguments: Arguments) -> Result<(), Failure> {
         }
     });
     let from = ShardIteratorType::Latest;
-    let bare = fan_out::read(&client, STREAM, &consumer, from, take, false, stop.clone());
+    let bare = fan_out::read(
+        &client,
+        STREAM,
+        &consumer,
+        from,
+        take,
+        fan_out::Handling::default(),
+        stop.clone(),
+    );
 
     let delays = by_framework.clone();
     let told: Told = Arc::new(move |_, batch| {

@@ -27,9 +27,9 @@ pub(crate) struct Arguments {
     /// With --fan-out: the bare loop hands its events to another task, and receives the next one meanwhile
     #[arg(long, requires = "fan_out")]
     bare_ahead: bool,
-    /// The framework's processor waits for something in each call, so that its reader has a task of its own
-    #[arg(long)]
-    awaits: bool,
+    /// With --fan-out: both wait so many milliseconds for each event; for 0, they yield
+    #[arg(long, requires = "fan_out")]
+    awaits: Option<u64>,
     /// Fail when the framework costs more than this many percent on top
     #[arg(long)]
     require: Option<f64>,
@@ -74,7 +74,8 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<(), Failure> {
                 bare_limit.to_string(),
             ];
             client_arguments.extend(bare_ahead.then(|| "--ahead".to_owned()));
-            client_arguments.extend(awaits.then(|| "--awaits".to_owned()));
+            let awaits = awaits.map(|millis| ["--awaits".to_owned(), millis.to_string()]);
+            client_arguments.extend(awaits.into_iter().flatten());
             let reply = client(&client_arguments)?;
             let cpu = reply["cpu_seconds"].as_f64().ok_or("no figure")? / gigabytes;
             println!("round {round} {kind:>12}: {cpu:.3} CPU-s/GB");

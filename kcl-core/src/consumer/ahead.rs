@@ -1,17 +1,17 @@
 //! Who drives the reader: its consumer, for as long as the processor is quick, and then a task of its own.
 //!
 //! ```text
-//! Beside ──a call of the processor waits, or holds its thread for longer than QUICK──> Apart
-//!   │ polled while the consumer waits for records,         │ a task, one reply ahead
-//!   │ never while user code runs                           │
-//!   └───────────────────> Over <──no more is fetched───────┘
+//! Beside ──────a call of the processor takes longer than QUICK──────> Apart
+//!   │ polled while the consumer waits for records,       │ a task, one reply ahead
+//!   │ never while user code runs                         │
+//!   └───────────────────> Over <──no more is fetched─────┘
 //! ```
 //!
 //! ADR 0022 says why.
 
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::metrics::{self, ShardMetrics};
 use crate::retrieval::{ByteBudget, Fetched, ShardReader};
 use crate::{Clock, Tasks};
 
-/// A call that keeps its thread for so long would hold up reads that are worth something.
+/// In so long a call something worth while can be fetched.
 const QUICK: Duration = Duration::from_millis(10);
 
 /// A reader that fetches ahead of its consumer.
@@ -65,18 +65,24 @@ impl Ahead {
         .await
     }
 
-    /// Waits for a call of the processor. From the first one that is not quick the reader goes on by itself.
+    /// Waits for a call of the processor. In the first one that is not quick the reader begins to go on by itself.
     pub(super) async fn during<T>(
         &mut self,
         mut call: Pin<&mut impl Future<Output = T>>,
         clock: &Clock,
         tasks: &Tasks,
     ) -> T {
+        let (begun, mut patience) = (clock.now(), pin!(clock.sleep(QUICK)));
         poll_fn(|context| {
-            let begun = clock.now();
             let polled = call.as_mut().poll(context);
-            if polled.is_pending() || clock.now() - begun > QUICK {
-                self.part(tasks);
+            if matches!(self, Self::Beside(_)) {
+                let slow = match polled {
+                    Poll::Ready(_) => clock.now() - begun > QUICK,
+                    Poll::Pending => patience.as_mut().poll(context).is_ready(),
+                };
+                if slow {
+                    self.part(tasks);
+                }
             }
             polled
         })

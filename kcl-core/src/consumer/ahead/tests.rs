@@ -62,7 +62,7 @@ impl Bench {
 #[tokio::test(start_paused = true)]
 async fn a_quick_processor_has_its_reader_beside_it() {
     let mut bench = Bench::new();
-    bench.call(async {}).await;
+    bench.call(tokio::time::sleep(QUICK / 2)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!((bench.asked(), bench.tasks.len()), (0, 0), "nobody waits for records");
     assert!(bench.next().await.is_some());
