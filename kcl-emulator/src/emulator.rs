@@ -18,7 +18,7 @@ use aws_types::region::Region;
 use crate::dynamodb::DynamoDb;
 use crate::faults::{Call, Verdict, failed, throttled};
 use crate::front;
-use crate::kinesis::{Step, SubscriptionId};
+use crate::kinesis::{EVENT_RECORDS, Step, SubscriptionId};
 use crate::{
     Delivery, EmulatorClock, EventStream, Fault, Faults, InProcess, Kinesis, Limits, Protocol,
     Reply, Server, ServerOptions, Service,
@@ -361,7 +361,7 @@ impl Default for Builder {
             limits: Limits::aws(),
             clock: None,
             push_delay: Duration::ZERO,
-            event_records: 10_000,
+            event_records: EVENT_RECORDS,
         }
     }
 }

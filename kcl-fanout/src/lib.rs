@@ -21,7 +21,8 @@
 //!       └── the calls of kcl_core::kinesis, for everything but the records       Line: given up when nobody takes its events
 //! ```
 //!
-//! `choice`, `machine` and `pace` decide and are pure; `switch` and `reader` carry out.
+//! `choice`, `machine` and `pace` decide and are pure; `switch` and `reader` carry out. `connections` lends each reader a client, a new one
+//! for each hundred.
 //!
 //! # What it must never do
 //!

@@ -128,6 +128,9 @@ pub struct Kinesis {
     generations: u64,
 }
 
+/// The most records of one event of a subscription, on AWS.
+pub(crate) const EVENT_RECORDS: usize = 10_000;
+
 impl Kinesis {
     /// An empty account in `region`. `seed` feeds every choice that AWS makes at random: gaps between sequence
     /// numbers, the secret of tokens, and whether a closed shard ends with its last records or one page later.
@@ -146,7 +149,7 @@ impl Kinesis {
             transitions: BTreeSet::new(),
             consumer_transition: CONSUMER_TRANSITION,
             push_delay: Duration::ZERO,
-            event_records: 10_000,
+            event_records: EVENT_RECORDS,
             subscriptions: Subscriptions::default(),
             generations: 0,
         }

@@ -1,12 +1,11 @@
 //! L10, a deploy is hardly felt: while workers stop and are replaced one after another in good weather, a shard whose records
 //! wait is read soon after each time it is granted, though by enhanced fan-out AWS refuses its new owner for a while.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kcl_core::ShardId;
 
-use super::{Violation, settle, trials};
+use super::{Violation, trials, waiting};
 use crate::sim::history::{Event, History, Life, Turn, What, short};
 use crate::sim::schedule::Trial;
 
@@ -22,28 +21,14 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
                 continue;
             };
             let (before, after) = tried.events.split_at(at);
-            if has_waiting(before, shard) && stands_still(after, shard, *life) {
+            let of_shard = before.iter().filter(|event| event.shard.as_ref() == Some(shard));
+            if !waiting(of_shard).is_empty() && stands_still(after, shard, *life) {
                 let what = format!("{life} does not read shard {} within {BOUND:?}", short(shard));
                 violations.push(Violation::new("L10", Some(event), what));
             }
         }
     }
     violations
-}
-
-/// Whether these events leave records of the shard undone.
-fn has_waiting(events: &[Event], shard: &ShardId) -> bool {
-    let mut waiting = BTreeSet::new();
-    for event in events.iter().filter(|event| event.shard.as_ref() == Some(shard)) {
-        match &event.what {
-            What::Put(seen) => {
-                waiting.insert((shard, &seen.position));
-            }
-            What::Done(_, first, last) => settle(&mut waiting, shard, first, last),
-            _ => {}
-        }
-    }
-    !waiting.is_empty()
 }
 
 /// Whether these events begin with a grant after which the shard is not read in time, and its owner stays. False if they end before.
@@ -59,9 +44,9 @@ fn stands_still(events: &[Event], shard: &ShardId, life: Life) -> bool {
         }
         _ => false,
     };
-    let in_time = events.iter().take_while(|event| event.at <= end);
+    let mut in_time = events.iter().take_while(|event| event.at <= end);
     let over = events.last().is_some_and(|event| event.at > end);
-    over && !in_time.into_iter().any(goes_on)
+    over && !in_time.any(goes_on)
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use std::fmt;
 use std::time::Duration;
 
 use kcl_core::{Position, ShardId};
-use kcl_lease::Lease;
 
-use crate::sim::history::{Event, History, What};
+use crate::sim::history::{Event, History, What, leases};
 
 mod l10_read_on;
 mod l1_crash;
@@ -170,6 +169,24 @@ fn settle<'a>(
 
 /// How long it takes, by Kinesis's five calls a second, to read what waits in one shard after these events.
 fn reading<'a>(events: impl Iterator<Item = &'a Event>, page: u32) -> Duration {
+    time_to_read(waiting(events), page)
+}
+
+/// The same if everything is read from its durable checkpoint on, as when every worker starts anew.
+fn rereading<'a>(events: impl Iterator<Item = &'a Event> + Clone, page: u32) -> Duration {
+    let leases = leases(events.clone());
+    let put = events.filter_map(|event| match (&event.shard, &event.what) {
+        (Some(shard), What::Put(seen)) => Some((shard, &seen.position)),
+        _ => None,
+    });
+    let not_durable = put.filter(|(shard, position)| {
+        leases.get(shard).is_none_or(|lease| lease.position < **position)
+    });
+    time_to_read(not_durable, page)
+}
+
+/// The records of these events that were put and not done in them.
+fn waiting<'a>(events: impl Iterator<Item = &'a Event>) -> BTreeSet<(&'a ShardId, &'a Position)> {
     let mut waiting = BTreeSet::new();
     for event in events {
         let Some(shard) = &event.shard else { continue };
@@ -181,29 +198,10 @@ fn reading<'a>(events: impl Iterator<Item = &'a Event>, page: u32) -> Duration {
             _ => {}
         }
     }
-    calls(waiting, page)
+    waiting
 }
 
-/// The same if everything is read from its durable checkpoint on, as when every worker starts anew.
-fn rereading<'a>(events: impl Iterator<Item = &'a Event>, page: u32) -> Duration {
-    let (mut put, mut leases) = (Vec::new(), BTreeMap::new());
-    for event in events {
-        let Some(shard) = &event.shard else { continue };
-        match &event.what {
-            What::Put(seen) => put.push((shard, &seen.position)),
-            What::Wrote(write) => {
-                leases.insert(shard, write.after.as_ref());
-            }
-            _ => {}
-        }
-    }
-    put.retain(|(shard, position)| {
-        leases.get(shard).copied().flatten().is_none_or(|lease: &Lease| lease.position < **position)
-    });
-    calls(put, page)
-}
-
-fn calls<'a>(
+fn time_to_read<'a>(
     waiting: impl IntoIterator<Item = (&'a ShardId, &'a Position)>,
     page: u32,
 ) -> Duration {

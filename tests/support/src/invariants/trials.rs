@@ -6,7 +6,7 @@ use std::time::Duration;
 use kcl_core::{ShardId, WorkerId};
 
 use super::Violation;
-use crate::sim::history::{Event, History, Life, Turn, What, short};
+use crate::sim::history::{Event, History, Life, Turn, What, leases, short};
 use crate::sim::schedule::Trial;
 
 /// A trial: what was tried, and what happened from then on until it was over.
@@ -37,16 +37,9 @@ pub(super) fn of(history: &History) -> Vec<Tried<'_>> {
 
 /// Who owns which lease that has not ended, before the event at this place.
 pub(super) fn owners(history: &History, at: usize) -> BTreeMap<&ShardId, Option<&WorkerId>> {
-    let mut owners = BTreeMap::new();
-    for event in &history.events[..at] {
-        if let (Some(shard), What::Wrote(write)) = (&event.shard, &event.what) {
-            match &write.after {
-                Some(lease) if !lease.has_ended() => owners.insert(shard, lease.owner.as_ref()),
-                Some(_) | None => owners.remove(shard),
-            };
-        }
-    }
-    owners
+    let leases = leases(&history.events[..at]).into_iter();
+    let open = leases.filter(|(_, lease)| !lease.has_ended());
+    open.map(|(shard, lease)| (shard, lease.owner.as_ref())).collect()
 }
 
 /// The workers that live before the event at this place.

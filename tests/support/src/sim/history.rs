@@ -279,17 +279,24 @@ impl History {
     /// The leases as the last writes left them.
     #[must_use]
     pub fn final_leases(&self) -> BTreeMap<&ShardId, &Lease> {
-        let mut leases = BTreeMap::new();
-        for event in &self.events {
-            if let (Some(shard), What::Wrote(write)) = (&event.shard, &event.what) {
-                match &write.after {
-                    Some(lease) => leases.insert(shard, lease),
-                    None => leases.remove(shard),
-                };
-            }
-        }
-        leases
+        leases(&self.events)
     }
+}
+
+/// The leases as these events leave them.
+pub(crate) fn leases<'a>(
+    events: impl IntoIterator<Item = &'a Event>,
+) -> BTreeMap<&'a ShardId, &'a Lease> {
+    let mut leases = BTreeMap::new();
+    for event in events {
+        if let (Some(shard), What::Wrote(write)) = (&event.shard, &event.what) {
+            match &write.after {
+                Some(lease) => leases.insert(shard, lease),
+                None => leases.remove(shard),
+            };
+        }
+    }
+    leases
 }
 
 impl Life {
